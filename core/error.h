@@ -1,0 +1,26 @@
+/* Errors: a call that can fail because of the world (files, memory, configuration, devices) returns a negative
+ * mb_status and writes one sentence, with its place, into the caller's mb_err. Bugs assert. Only main prints. */
+#ifndef MB_ERROR_H
+#define MB_ERROR_H
+#include "kernels/kernel.h"
+#include "kernels/status.h"
+
+#define MB_ASSERT(cond) MBK_ASSERT(cond)
+#define MB_MUST_USE __attribute__((warn_unused_result))
+#define MB_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+typedef struct mb_err {
+    int status;      /* MB_OK or the first failure */
+    char text[1024]; /* one sentence, no newline; multi-error reports may hold lines */
+} mb_err;
+
+/* Records status and text unless e already holds an error (the first cause is kept); e may be NULL. Returns status. */
+int mb_fail(mb_err *e, int status, const char *fmt, ...) MB_PRINTF(3, 4);
+/* The same with ": strerror(errno)" appended. */
+int mb_fail_errno(mb_err *e, int status, const char *fmt, ...) MB_PRINTF(3, 4);
+/* Puts "context: " before the sentence already held. Returns e->status. */
+int mb_err_context(mb_err *e, const char *fmt, ...) MB_PRINTF(2, 3);
+void mb_err_clear(mb_err *e);
+const char *mb_status_words(int status);
+int mb_status_exit_code(int status);
+#endif

@@ -1,0 +1,79 @@
+/* Running a model over sequences of any length, exactly.
+ *
+ * A stack of causal layers needs one pass; each bidirectional layer is begun in one direction and finished in the other,
+ * so a bidirectional stack of n layers takes n+1 alternating passes ("sweeps") over a stream of residuals. The stream
+ * lives in memory if it fits the budget and in a scratch file if not; what is kept per row is chosen by the budget too
+ * (everything, or the lean part with the projections recomputed). The bits of the result depend on none of this, nor on
+ * the number of threads, nor on which sequences run together. */
+#ifndef MB_FORWARD_H
+#define MB_FORWARD_H
+#include <stdatomic.h>
+#include "core/log.h"
+#include "core/model.h"
+
+/* One input sequence. */
+typedef struct mb_sequence {
+    int64_t length; /* tokens, > 0 */
+    /* Fills token[0..n) with tokens from..from+n-1; called from any worker. Returns a status. */
+    int (*read)(void *user, int64_t from, int n, int32_t *token);
+    void *user;
+} mb_sequence;
+
+/* read() for tokens already in memory: user is the int32_t array (mb_tokens_read) or a uint8_t array (mb_tokens8_read). */
+int mb_tokens_read(void *user, int64_t from, int n, int32_t *token);
+int mb_tokens8_read(void *user, int64_t from, int n, int32_t *token);
+
+/* What a run delivers, piece by piece. hidden rows are of one strand: in RC-equivariant models strand 0 is the columns
+ * [0,D) of the original's hidden state at position from+i, strand 1 the columns [D,2D) at position from+i (already put in
+ * the frame of the forward strand: position and channel order as the original's hidden state has them). */
+typedef struct mb_rows {
+    int sequence;     /* index in the call */
+    int strand;       /* 0 or 1 */
+    int layer;        /* l: the stream entering layer l; n_layer: after the final norm */
+    int64_t from;     /* first position */
+    int n;            /* rows */
+    const float *row; /* (n,D) */
+} mb_rows;
+
+typedef struct mb_sink {
+    /* Pieces of one (sequence, strand, layer) come one after the other in the order of the pass (left to right or right to
+     * left, fixed by the model); pieces of different ones may come at the same time from different workers. */
+    int (*rows)(void *user, const mb_rows *r, mb_err *e);
+    void *user;
+} mb_sink;
+
+typedef struct mb_forward_options {
+    int threads;           /* > 0 */
+    int64_t memory;        /* budget in bytes for streams (weights and outputs not counted); 0 = what is free */
+    const char *scratch;   /* folder for the scratch file; NULL = $TMPDIR or /tmp */
+    const int *layers;     /* which streams to deliver, ascending; NULL = {n_layer} */
+    int n_layers;
+    int strands;           /* bit 0: forward, bit 1: reverse complement; 0 = all the model has */
+    mb_progress *progress; /* counts tokens * (1 / passes); may be NULL */
+    const atomic_int *stop; /* may be NULL; when set the run ends with MB_STOPPED */
+} mb_forward_options;
+
+/* What a run of these lengths will take. */
+typedef struct mb_forward_plan {
+    int passes;
+    int64_t tiles;
+    int kept;              /* 1: everything kept per row between passes; 0: lean */
+    int64_t stream_bytes;  /* in memory */
+    int64_t scratch_bytes; /* in the scratch file */
+    int64_t worker_bytes;  /* scratch of all workers and carried states */
+    int groups;            /* sequences and strands are run in so many groups, one after the other, to fit */
+} mb_forward_plan;
+
+int mb_forward_plan_make(const mb_model *m, const int64_t *lengths, int n, const mb_forward_options *o, mb_forward_plan *plan,
+                         mb_err *e) MB_MUST_USE;
+int mb_forward_run(const mb_model *m, const mb_sequence *seq, int n, const mb_forward_options *o, const mb_sink *sink,
+                   mb_err *e) MB_MUST_USE;
+
+/* Whole results in memory, for short sequences: hidden (length, width), in the original's layout; logits (length, V).
+ * Either may be NULL. layer as in mb_rows. */
+int mb_forward_hidden(const mb_model *m, const int32_t *token, int64_t length, int layer, const mb_forward_options *o,
+                      float *hidden, float *logits, mb_err *e) MB_MUST_USE;
+/* Logits of final-norm rows of one strand: out (n,V) = rows * head^T (of the complement tokens for strand 1, whose rows
+ * are given as mb_rows delivers them); accumulate adds the second strand to the first. ctx: the calling worker. */
+int mb_head_logits(const mb_model *m, int strand, const float *row, int n, float *out, int accumulate);
+#endif

@@ -1,0 +1,75 @@
+/* A mixer is the sequence operation inside a layer: x += mixer(norm(x)). Everything outside (the stack, sweeps,
+ * sessions, training) sees only this interface; a new mixer is one file and one row in mb_mixer_classes.
+ *
+ * A sequence is cut into tiles of at most mb_model_tile() rows on a fixed grid from its start. A mixer with one phase
+ * needs each tile once, in its direction; one with two phases (bidirectional) sees all tiles in one direction, keeps
+ * something per row, then sees them all in the other direction and finishes. Recurrent state passes from tile to tile
+ * through carry slots: tiles are taken by workers in order, each runs on one worker from beginning to end, and a
+ * worker waits at a slot until the tile before has left its state there. Nothing depends on the number of workers. */
+#ifndef MB_MIXER_H
+#define MB_MIXER_H
+#include <stdatomic.h>
+#include <stdint.h>
+#include "core/config.h"
+#include "core/mem.h"
+#include "core/params.h"
+#include "kernels/ops.h"
+
+struct mb_team;
+
+typedef enum mb_direction { MB_LEFT_TO_RIGHT = 0, MB_RIGHT_TO_LEFT = 1 } mb_direction;
+typedef enum mb_needs { MB_ANY_ORDER, MB_CAUSAL_ORDER, MB_BOTH_WAYS } mb_needs;
+
+/* State handed from tile to tile of one sequence in one layer and direction. */
+typedef struct mb_slot {
+    _Atomic int64_t turn; /* how many tiles have passed; the tile whose turn it is may read and write data */
+    float *data;
+    char pad[48];
+} mb_slot;
+
+typedef struct mb_carry {
+    mb_slot *slot;         /* mb_mixer_slots() of them */
+    int64_t turn;          /* position of this tile in its pass, from 0 */
+    const atomic_int *stop; /* set when any worker failed: waiting ends with MB_STOPPED */
+} mb_carry;
+
+/* Waits for the slot's turn and returns its data; NULL when the run was stopped. */
+float *mb_carry_wait(const mb_carry *c, int slot);
+/* Lets the next tile have the slot. */
+void mb_carry_pass(const mb_carry *c, int slot);
+
+typedef struct mb_mixer mb_mixer; /* each class has its own struct, beginning with mb_mixer_base */
+
+typedef struct mb_mixer_tile {
+    const mbk_ctx *ctx;
+    int rows;
+    mb_direction direction;
+    int phase;         /* 0 .. phases-1 */
+    const float *u;    /* (rows,D) normalised input; phase 1 of a kept tile gets NULL */
+    float *saved;      /* (rows * saved floats): written by phase 0, read by phase 1 */
+    int kept;          /* saved holds everything (1) or the lean part only (0; u is given again) */
+    float *out;        /* (rows,D) the mixer's output; last phase only */
+    mb_carry carry;
+    float *scratch;    /* mb_mixer_class.scratch_floats(rows) */
+} mb_mixer_tile;
+
+typedef struct mb_mixer_class {
+    const char *name;
+    mb_needs needs;
+    int phases;
+    int (*create)(mb_mixer **out, const mb_config *c, const mb_layer_params *p, const mbk_ops *ops,
+                  mbk_precision precision, int tile, mb_err *e);
+    void (*destroy)(mb_mixer *m);
+    int (*slots)(const mb_mixer *m, int phase);
+    size_t (*slot_floats)(const mb_mixer *m, int phase, int slot);
+    size_t (*saved_floats)(const mb_mixer *m, int kept); /* per row, between the phases; 0 for one phase */
+    size_t (*scratch_floats)(const mb_mixer *m, int rows);
+    int (*run)(const mb_mixer *m, const mb_mixer_tile *t);
+    /* One token on a team of workers; NULL when the mixer is not causal. See core/session.h. */
+    int (*step)(const mb_mixer *m, const struct mb_team *team, const float *u, float *out, mb_carry *carry, float *scratch);
+} mb_mixer_class;
+
+struct mb_mixer {
+    const mb_mixer_class *class;
+};
+#endif

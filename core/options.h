@@ -1,0 +1,76 @@
+/* One table of fields per verb drives everything a user can set: flags, --config YAML, --set key=value, --help with
+ * live defaults, and the effective configuration that is saved beside each result.
+ *
+ * Order of precedence: table defaults < --config FILE < --set key=value < flags. All errors of a file are reported at
+ * once as file:line:col with a suggestion for unknown keys. */
+#ifndef MB_OPTIONS_H
+#define MB_OPTIONS_H
+#include <stdio.h>
+#include "core/error.h"
+
+typedef struct mb_run mb_run;
+
+typedef enum mb_option_type {
+    MB_OPT_BOOL,   /* int;   --flag, --no-flag, --flag=true */
+    MB_OPT_INT,    /* int64_t; accepts 100k, 1M (decimal multipliers) */
+    MB_OPT_BYTES,  /* int64_t; accepts 512M, 4G, 4GiB (binary multipliers); 0 = auto */
+    MB_OPT_FLOAT,  /* double */
+    MB_OPT_STRING, /* char *, owned by the values struct; NULL when unset */
+    MB_OPT_CHOICE  /* int, index into the choices "none|mean|max" */
+} mb_option_type;
+
+typedef struct mb_option {
+    const char *key;   /* "window": YAML key and --window; '_' in YAML and '-' in flags are the same */
+    char letter;       /* 'm' for -m, or 0 */
+    mb_option_type type;
+    size_t offset;     /* into the verb's values struct */
+    const char *def;   /* default as a user would type it; NULL = unset / 0 */
+    double min, max;   /* numeric range; both 0 = unchecked */
+    const char *choices;
+    const char *meta;  /* "N", "FILE": shown in help */
+    const char *help;  /* one or more sentences; wrapped by the printer */
+} mb_option;
+
+typedef struct mb_verb {
+    const char *name;     /* "embed" */
+    const char *summary;  /* one line for the program's list of verbs */
+    const char *usage;    /* "INPUT -m MODEL -o OUT [options]" */
+    const char *details;  /* paragraphs under the usage: what it does, formats, examples that work when pasted */
+    const mb_option *options; /* ends with key == NULL; may be NULL. The global options are added by the parser. */
+    size_t values_size;       /* of the values struct; allocated zeroed by the parser */
+    int min_args, max_args;   /* positional arguments; max < 0 = any number */
+    int (*run)(mb_run *run, mb_err *e);
+} mb_verb;
+
+/* What a verb's run function gets. */
+typedef struct mb_globals { /* options every verb of every program has */
+    int64_t threads;        /* --threads, resolved: > 0 */
+    int64_t memory;         /* --memory, resolved: bytes > 0 */
+    int64_t seed;
+    int log_level;          /* --quiet/--verbose */
+    int dry_run;
+    char *device;           /* "cpu" | "ref" */
+} mb_globals;
+
+struct mb_run {
+    const char *program;    /* "dna-mamba" */
+    const mb_verb *verb;
+    void *values;           /* the verb's struct, filled */
+    mb_globals globals;
+    char **args;            /* positional arguments */
+    int nargs;
+    char **argv;            /* the whole command line, for provenance */
+    int argc;
+};
+
+/* Fills run from the command line. Returns MB_OK, or MB_USAGE with text; sets *done = 1 when --help, --version or
+ * --print-config was served and there is nothing more to do. */
+int mb_options_parse(mb_run *run, int argc, char **argv, int *done, mb_err *e) MB_MUST_USE;
+void mb_options_free(mb_run *run);
+/* Effective configuration as YAML, with every default written out. */
+int mb_options_dump(const mb_run *run, FILE *f, mb_err *e) MB_MUST_USE;
+
+/* The whole of a program's main: picks the verb (suggesting on a typo), parses, runs, prints the error, flushes stdout
+ * (a failed flush is an error), returns the exit code. verbs ends with name == NULL. */
+int mb_cli_main(const char *program, const char *tagline, const mb_verb *verbs, int argc, char **argv);
+#endif

@@ -1,0 +1,27 @@
+/* Normalisation over the last axis, with an optional residual sum before it:
+ *   s = x + add (add may be NULL);  RMS: y = w * s / sqrt(mean(s^2) + eps)
+ *   Layer: y = w * (s - mean s) / sqrt(var s + eps) + b  (population variance)
+ * x, add, sum, y: (L,D), contiguous. w, b: (D); b may be NULL.
+ * sum receives s when not NULL; sum may be x or add itself; y may alias none of the inputs but x when sum is NULL.
+ * Sources: Zhang & Sennrich 2019 (RMSNorm); Ba et al. 2016 (LayerNorm). */
+#ifndef MBK_NORM_H
+#define MBK_NORM_H
+#include "kernels/kernel.h"
+
+typedef enum mbk_norm_kind { MBK_NORM_RMS = 0, MBK_NORM_LAYER = 1 } mbk_norm_kind;
+
+typedef struct mbk_norm {
+    int L, D;
+    mbk_norm_kind kind;
+    float eps;
+    const float *x;   /* (L,D) */
+    const float *add; /* (L,D) or NULL */
+    const float *w;   /* (D) */
+    const float *b;   /* (D) or NULL */
+    float *sum;       /* (L,D) or NULL */
+    float *y;         /* (L,D) */
+} mbk_norm;
+
+typedef int mbk_norm_fn(const mbk_ctx *, const mbk_norm *);
+mbk_norm_fn mbk_norm_fwd_ref, mbk_norm_fwd_cpu;
+#endif

@@ -1,0 +1,32 @@
+/* The table of operations of one device. A table is complete or refused at start: nothing falls back silently. */
+#ifndef MBK_OPS_H
+#define MBK_OPS_H
+#include "kernels/conv1d.h"
+#include "kernels/embed.h"
+#include "kernels/gemm.h"
+#include "kernels/kernel.h"
+#include "kernels/norm.h"
+#include "kernels/scan.h"
+
+typedef struct mbk_ops {
+    const char *device; /* "cpu", "ref" */
+    const char *isa;    /* "avx512", "avx2", "neon", "generic" */
+    mbk_embed_fn *embed_fwd;
+    mbk_norm_fn *norm_fwd;
+    mbk_conv_fn *conv_fwd, *conv_step;
+    mbk_scan_fn *scan_fwd, *scan_step;
+    mbk_linear_create_fn *linear_create;
+    mbk_linear_destroy_fn *linear_destroy;
+    mbk_linear_fwd_fn *linear_fwd;
+    mbk_linear_step_fn *linear_step;
+    mbk_linear_bytes_fn *linear_bytes;
+} mbk_ops;
+
+/* Best variants for the processor this runs on (decided once, thread-safe). MB_ISA=avx2|avx512|generic in the
+ * environment forces a narrower one, for tests. */
+const mbk_ops *mbk_ops_cpu(void);
+/* The references, as a whole device: slow, for tests and `verify --device ref`. */
+const mbk_ops *mbk_ops_ref(void);
+/* Name of the first missing operation, or NULL when the table is complete. */
+const char *mbk_ops_hole(const mbk_ops *ops);
+#endif

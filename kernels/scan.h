@@ -1,0 +1,51 @@
+/* Selective scan of Mamba-1 (Gu & Dao 2023, arXiv 2312.00752) with softplus, skip, gate:
+ *   d[t,e] = softplus(dt[t,e] + dt_bias[e])           (softplus_dt = 1; else d = dt + dt_bias)
+ *   h[t,e,n] = exp(d*A[n,e]) * h[t-1,e,n] + d * B[t,n] * x[t,e]
+ *   s[t,e] = sum_n C[t,n]*h[t,e,n] + skip[e]*x[t,e] + (y_add ? y_add[t,e] : 0)
+ *   y[t,e] = z ? s * z*sigmoid(z) : s
+ * softplus(v) = v for v > 20, log1p(exp v) otherwise, as the original.
+ * reverse = 1 runs t from L-1 down to 0 (h[t] from h[t+1]); nothing is moved in memory.
+ *
+ * x, dt, z, y_add, y: (L,E), each with its row distance. B, C: (L,N), row distances ldb, ldc.
+ * a2: (N,E) = A * log2(e), transposed, so that exp(d*A) = exp2(d*a2); row distance lda.
+ * dt_bias, skip: (E) or NULL (zero).
+ * state: (N,E), row distance lds: h before the first processed row; replaced by h after the last. NULL = zeros, not kept.
+ * y may be the same memory as y_add (same pointer and ld); no other aliasing. 1 <= N <= 256, any E >= 1, any L >= 1.
+ * A caller may run any range of channels: offset the pointers, keep the distances. The bits of a channel do not depend
+ * on the range it is run in when ranges start at multiples of MBK_SCAN_LANES.
+ * step is the same operation for L = 1, arranged for one token (all channels of a wide E at once). */
+#ifndef MBK_SCAN_H
+#define MBK_SCAN_H
+#include "kernels/kernel.h"
+
+#define MBK_SCAN_MAX_N 256
+#define MBK_SCAN_LANES 16
+
+typedef struct mbk_scan {
+    int L, E, N;
+    int reverse, softplus_dt;
+    const float *x;
+    ptrdiff_t ldx;
+    const float *dt;
+    ptrdiff_t lddt;
+    const float *z; /* or NULL */
+    ptrdiff_t ldz;
+    const float *y_add; /* or NULL */
+    ptrdiff_t ldyadd;
+    const float *B;
+    ptrdiff_t ldb;
+    const float *C;
+    ptrdiff_t ldc;
+    const float *a2; /* (N,E) */
+    ptrdiff_t lda;
+    const float *dt_bias; /* (E) or NULL */
+    const float *skip;    /* (E) or NULL */
+    float *state;         /* (N,E) or NULL */
+    ptrdiff_t lds;
+    float *y;
+    ptrdiff_t ldy;
+} mbk_scan;
+
+typedef int mbk_scan_fn(const mbk_ctx *, const mbk_scan *);
+mbk_scan_fn mbk_scan_fwd_ref, mbk_scan_fwd_cpu, mbk_scan_step_ref, mbk_scan_step_cpu;
+#endif
