@@ -23,12 +23,15 @@ typedef struct mb_sequence {
 int mb_tokens_read(void *user, int64_t from, int n, int32_t *token);
 int mb_tokens8_read(void *user, int64_t from, int n, int32_t *token);
 
-/* What a run delivers, piece by piece. hidden rows are of one strand: in RC-equivariant models strand 0 is the columns
- * [0,D) of the original's hidden state at position from+i, strand 1 the columns [D,2D) at position from+i (already put in
- * the frame of the forward strand: position and channel order as the original's hidden state has them). */
+/* What a run delivers, piece by piece: rows of one strand, in the place and order that the original's hidden state has
+ * them. Models without RC-equivariance have one strand, column 0. In RC-equivariant ones strand 0 is the network's run
+ * over the sequence and strand 1 its run over the reverse complement, already turned back (positions and channels);
+ * together they fill the columns [0,D) and [D,2D) of the hidden state. Which half is whose depends on the layer (the
+ * released models swap the halves in every block), hence "column". */
 typedef struct mb_rows {
     int sequence;     /* index in the call */
-    int strand;       /* 0 or 1 */
+    int strand;       /* 0 forward, 1 reverse complement */
+    int column;       /* 0 or D: where these D columns stand in the original's hidden state */
     int layer;        /* l: the stream entering layer l; n_layer: after the final norm */
     int64_t from;     /* first position */
     int n;            /* rows */
@@ -73,7 +76,8 @@ int mb_forward_run(const mb_model *m, const mb_sequence *seq, int n, const mb_fo
  * Either may be NULL. layer as in mb_rows. */
 int mb_forward_hidden(const mb_model *m, const int32_t *token, int64_t length, int layer, const mb_forward_options *o,
                       float *hidden, float *logits, mb_err *e) MB_MUST_USE;
-/* Logits of final-norm rows of one strand: out (n,V) = rows * head^T (of the complement tokens for strand 1, whose rows
- * are given as mb_rows delivers them); accumulate adds the second strand to the first. ctx: the calling worker. */
-int mb_head_logits(const mb_model *m, int strand, const float *row, int n, float *out, int accumulate);
+/* The share of r (rows after the final norm, as a sink gets them) in the logits: out (r->n, V). The logits of an
+ * RC-equivariant model are the sum of the shares of both strands; accumulate = 1 adds to out. May be called from a sink;
+ * the pieces of two strands can come at the same time, so each strand needs its own buffer or a lock. */
+int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumulate, mb_err *e) MB_MUST_USE;
 #endif

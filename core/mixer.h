@@ -15,8 +15,6 @@
 #include "core/params.h"
 #include "kernels/ops.h"
 
-struct mb_team;
-
 typedef enum mb_direction { MB_LEFT_TO_RIGHT = 0, MB_RIGHT_TO_LEFT = 1 } mb_direction;
 typedef enum mb_needs { MB_ANY_ORDER, MB_CAUSAL_ORDER, MB_BOTH_WAYS } mb_needs;
 
@@ -45,13 +43,22 @@ typedef struct mb_mixer_tile {
     int rows;
     mb_direction direction;
     int phase;         /* 0 .. phases-1 */
-    const float *u;    /* (rows,D) normalised input; phase 1 of a kept tile gets NULL */
+    const float *u;    /* (rows,D) normalised input; NULL in phase 1 of a kept tile whose class keeps more than lean */
     float *saved;      /* (rows * saved floats): written by phase 0, read by phase 1 */
     int kept;          /* saved holds everything (1) or the lean part only (0; u is given again) */
     float *out;        /* (rows,D) the mixer's output; last phase only */
     mb_carry carry;
     float *scratch;    /* mb_mixer_class.scratch_floats(rows) */
 } mb_mixer_tile;
+
+/* One token on a team of workers inside one OpenMP parallel region; every worker calls with its own index. */
+typedef struct mb_step {
+    int worker, workers;
+    const float *u;       /* (D) normalised input, the same for all workers */
+    float *out;           /* (D) shared; complete for all workers when step returns */
+    float *const *state;  /* data of each slot of phase 0 */
+    float *scratch;       /* shared, scratch_floats(1) */
+} mb_step;
 
 typedef struct mb_mixer_class {
     const char *name;
@@ -66,10 +73,13 @@ typedef struct mb_mixer_class {
     size_t (*scratch_floats)(const mb_mixer *m, int rows);
     int (*run)(const mb_mixer *m, const mb_mixer_tile *t);
     /* One token on a team of workers; NULL when the mixer is not causal. See core/session.h. */
-    int (*step)(const mb_mixer *m, const struct mb_team *team, const float *u, float *out, mb_carry *carry, float *scratch);
+    int (*step)(const mb_mixer *m, const mb_step *s);
 } mb_mixer_class;
 
 struct mb_mixer {
     const mb_mixer_class *class;
 };
+
+extern const mb_mixer_class mb_mamba1_class, mb_bimamba1_class;
+const mb_mixer_class *mb_mixer_class_of(mb_mixer_kind kind);
 #endif
