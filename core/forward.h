@@ -35,6 +35,7 @@ typedef struct mb_rows {
     int layer;        /* l: the stream entering layer l; n_layer: after the final norm */
     int64_t from;     /* first position */
     int n;            /* rows */
+    int worker;       /* who delivers: 0 .. threads-1; no two deliver at the same time with one number */
     const float *row; /* (n,D) */
 } mb_rows;
 

@@ -1,0 +1,66 @@
+/* Language-model head: logits = rows * W^T, and for RC-equivariant models
+ *   logits[t,v] = W[v] . h[t, :D] + W[comp v] . flip(h[t, D:])        (Schiff et al. 2024, arXiv 2403.03234)
+ * where the flip of channels is folded into a second copy of W. */
+#include "core/forward.h"
+#include "core/model_internal.h"
+
+static float *complement_head(const mb_model *m)
+{
+    const int D = m->config.D, V = m->config.V;
+    float *w = mb_malloc((size_t)V * (size_t)D * sizeof *w);
+    for (int v = 0; w && v < V; v++) {
+        const int comp = v < m->config.n_complement ? m->config.complement[v] : v;
+        for (int c = 0; c < D; c++)
+            w[(size_t)v * (size_t)D + (size_t)c] = m->params->head_w[(size_t)comp * (size_t)D + (size_t)(D - 1 - c)];
+    }
+    return w;
+}
+
+static int prepare(mb_model *m, int half, mb_err *e)
+{
+    const float *w = m->params->head_w;
+    if (!w)
+        return mb_fail(e, MB_NOTSUP, "this model has no language-model head, so it gives no probabilities");
+    if (half == 1 && !(w = m->head_w[1] = complement_head(m)))
+        return mb_fail(e, MB_NOMEM, "no memory for the head's complement rows");
+    mbk_linear_spec spec = {
+        .Nout = m->config.V, .Kin = m->config.D, .W = w, .precision = m->precision, .M_typical = m->tile};
+    int rc = m->ops->linear_create(&m->head[half], &spec);
+    if (rc == MB_OK)
+        return MB_OK;
+    mb_free(m->head_w[1]);
+    m->head_w[1] = NULL;
+    return mb_fail(e, rc, "cannot prepare the head's matrix product: %s", mb_status_words(rc));
+}
+
+const mbk_linear *mb_model_head(mb_model *m, int half, mb_err *e)
+{
+    MB_ASSERT(half == 0 || half == 1);
+    pthread_mutex_lock(&m->head_lock);
+    if (!m->head[half])
+        (void)prepare(m, half, e);
+    const mbk_linear *head = m->head[half];
+    pthread_mutex_unlock(&m->head_lock);
+    return head;
+}
+
+int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumulate, mb_err *e)
+{
+    const mbk_ctx ctx = {r->worker, NULL};
+    /* The model is immutable to its users; preparing a head is its own, locked business. */
+    const mbk_linear *head = mb_model_head((mb_model *)(size_t)m, r->column ? 1 : 0, e);
+    if (!head)
+        return e ? e->status : MB_FAIL;
+    int rc = m->ops->linear_fwd(&ctx, head, r->n, r->row, out, accumulate);
+    return rc == MB_OK ? rc : mb_fail(e, rc, "logits of %d rows: %s", r->n, mb_status_words(rc));
+}
+
+int mb_model_head_step(const mb_model *m, const mbk_linear *head, int worker, int workers, const float *x, float *logits)
+{
+    const mbk_ctx ctx = {worker, NULL};
+    const int64_t units = (m->config.V + 15) / 16;
+    int from = (int)(units * worker / workers) * 16, to = (int)(units * (worker + 1) / workers) * 16;
+    if (to > m->config.V)
+        to = m->config.V;
+    return from < to ? m->ops->linear_step(&ctx, head, from, to, x, logits) : MB_OK;
+}

@@ -1,0 +1,508 @@
+/* Mamba-1 mixers: causal (mb_mamba1_class) and bidirectional (mb_bimamba1_class, Caduceus' BiMamba).
+ *
+ *   [x z] = in_proj u;  x = SiLU(conv(x));  [r B C] = x_proj x;  y = scan(x, dt_proj r, B, C);  out = out_proj(y SiLU(z))
+ *
+ * Bidirectional, tied and added: out_proj is linear and shared, so out = out_proj((y_f + y_r) SiLU(z)) with one in_proj
+ * and one out_proj for both directions. Phase 0 keeps y of its direction (and [x z] when memory allows), phase 1 adds
+ * its own inside the scan. Untied or multiplied directions each run whole; phase 0 keeps its output (D per row).
+ *
+ * Carry slots of a phase: 0 = the last K-1 inputs of the convolution (K-1,E); 1.. = scan state of a block of channels
+ * (N, channels). Blocks let the next tile start its first channels while this one still works on its last. */
+#include <math.h>
+#include <string.h>
+
+#include "core/mixer.h"
+
+enum { CHANNEL_BLOCK = 128 }; /* multiple of MBK_SCAN_LANES */
+
+typedef struct mamba_dir { /* what the scan of one direction needs */
+    float *conv_w;         /* (K,E) */
+    const float *conv_b;   /* (E) or NULL */
+    float *a2;             /* (N,E) = -exp(A_log) * log2 e */
+    const float *dt_b;     /* (E) */
+    const float *skip;     /* (E) */
+    mbk_linear *x_proj;    /* E -> R+2N */
+    mbk_linear *dt_proj;   /* R -> E */
+    mbk_linear *in_proj;   /* D -> 2E; of the second direction NULL when tied */
+    mbk_linear *out_proj;  /* E -> D; likewise */
+    const float *in_b, *out_b;
+} mamba_dir;
+
+typedef struct mamba {
+    mb_mixer base;
+    const mbk_ops *ops;
+    int D, E, N, K, R, X; /* X = R + 2N */
+    int n_dir, tied, multiply, blocks;
+    mamba_dir dir[2];
+} mamba;
+
+typedef struct work { /* one tile's scratch */
+    float *xz;        /* (rows,2E) */
+    float *conv;      /* (rows,E) */
+    float *xdbl;      /* (rows,X) */
+    float *rank;      /* (rows,R) contiguous copy of dt's low rank part */
+    float *dt;        /* (rows,E) */
+    float *y;         /* (rows,E) */
+} work;
+
+static const mamba *as_mamba(const mb_mixer *m)
+{
+    return (const mamba *)(const void *)m;
+}
+
+/* ---- creation ------------------------------------------------------------------------------------------------------- */
+
+static int make_linear(const mbk_ops *ops, mbk_linear **out, int n_out, int k_in, const float *w, mbk_precision precision,
+                       int tile, const char *what, mb_err *e)
+{
+    mbk_linear_spec spec = {.Nout = n_out, .Kin = k_in, .W = w, .precision = precision, .M_typical = tile};
+    int rc = ops->linear_create(out, &spec);
+    if (rc != MB_OK)
+        return mb_fail(e, rc, "%s (%d x %d): cannot prepare the matrix product with %s: %s", what, n_out, k_in,
+                       mbk_linear_library(), mb_status_words(rc));
+    return MB_OK;
+}
+
+static int fold_dir(mamba *m, mamba_dir *d, const mb_mamba1_params *p, mb_err *e)
+{
+    const size_t E = (size_t)m->E, N = (size_t)m->N, K = (size_t)m->K;
+    d->conv_w = mb_malloc(K * E * sizeof(float));
+    d->a2 = mb_malloc(N * E * sizeof(float));
+    if (!d->conv_w || !d->a2)
+        return mb_fail(e, MB_NOMEM, "no memory for a layer's convolution and state matrix");
+    for (size_t c = 0; c < E; c++) {
+        for (size_t k = 0; k < K; k++)
+            d->conv_w[k * E + c] = p->conv_w[c * K + k];
+        for (size_t n = 0; n < N; n++)
+            d->a2[n * E + c] = (float)(-exp((double)p->A_log[c * N + n]) * 1.44269504088896340736);
+    }
+    d->conv_b = p->conv_b;
+    d->dt_b = p->dt_b;
+    d->skip = p->skip;
+    d->in_b = p->in_b;
+    d->out_b = p->out_b;
+    return MB_OK;
+}
+
+static int create_dir(mamba *m, int i, const mb_mamba1_params *p, mbk_precision precision, int tile, mb_err *e)
+{
+    mamba_dir *d = &m->dir[i];
+    int rc = fold_dir(m, d, p, e);
+    if (rc == MB_OK)
+        rc = make_linear(m->ops, &d->x_proj, m->X, m->E, p->x_w, precision, tile, "x_proj", e);
+    if (rc == MB_OK)
+        rc = make_linear(m->ops, &d->dt_proj, m->E, m->R, p->dt_w, precision, tile, "dt_proj", e);
+    if (rc == MB_OK && (i == 0 || !m->tied))
+        rc = make_linear(m->ops, &d->in_proj, 2 * m->E, m->D, p->in_w, precision, tile, "in_proj", e);
+    if (rc == MB_OK && (i == 0 || !m->tied))
+        rc = make_linear(m->ops, &d->out_proj, m->D, m->E, p->out_w, precision, tile, "out_proj", e);
+    return rc;
+}
+
+static void mamba_destroy(mb_mixer *mixer)
+{
+    mamba *m = (mamba *)(void *)mixer;
+    if (!m)
+        return;
+    for (int i = 0; i < 2; i++) {
+        mb_free(m->dir[i].conv_w);
+        mb_free(m->dir[i].a2);
+        m->ops->linear_destroy(m->dir[i].x_proj);
+        m->ops->linear_destroy(m->dir[i].dt_proj);
+        m->ops->linear_destroy(m->dir[i].in_proj);
+        m->ops->linear_destroy(m->dir[i].out_proj);
+    }
+    mb_free(m);
+}
+
+static int mamba_create(mb_mixer **out, const mb_config *c, const mb_layer_params *p, const mbk_ops *ops,
+                        mbk_precision precision, int tile, mb_err *e)
+{
+    mamba *m = mb_calloc(1, sizeof *m);
+    int rc = MB_OK;
+    *out = NULL;
+    if (!m)
+        return mb_fail(e, MB_NOMEM, "no memory for a layer");
+    m->base.class = mb_mixer_class_of(c->mixer);
+    m->ops = ops;
+    m->D = c->D;
+    m->E = c->E;
+    m->N = c->N;
+    m->K = c->K;
+    m->R = c->R;
+    m->X = c->R + 2 * c->N;
+    m->n_dir = c->mixer == MB_MIXER_BIMAMBA1 ? 2 : 1;
+    m->tied = m->n_dir == 2 && c->tied_directions;
+    m->multiply = m->n_dir == 2 && c->bidirectional == MB_BIDIR_MULTIPLY;
+    m->blocks = (c->E + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
+    for (int i = 0; i < m->n_dir && rc == MB_OK; i++)
+        rc = create_dir(m, i, &p->dir[i], precision, tile, e);
+    if (rc != MB_OK) {
+        mamba_destroy(&m->base);
+        return rc;
+    }
+    *out = &m->base;
+    return MB_OK;
+}
+
+/* ---- sizes ---------------------------------------------------------------------------------------------------------- */
+
+static int joined(const mamba *m) /* both directions share one gate and one out_proj */
+{
+    return m->n_dir == 2 && m->tied && !m->multiply;
+}
+
+static int block_channels(const mamba *m, int block)
+{
+    int left = m->E - block * CHANNEL_BLOCK;
+    return left < CHANNEL_BLOCK ? left : CHANNEL_BLOCK;
+}
+
+static int mamba_slots(const mb_mixer *mixer, int phase)
+{
+    (void)phase;
+    return 1 + as_mamba(mixer)->blocks;
+}
+
+static size_t mamba_slot_floats(const mb_mixer *mixer, int phase, int slot)
+{
+    const mamba *m = as_mamba(mixer);
+    (void)phase;
+    if (slot == 0)
+        return (size_t)(m->K - 1) * (size_t)m->E;
+    return (size_t)m->N * (size_t)block_channels(m, slot - 1);
+}
+
+static size_t mamba_saved_floats(const mb_mixer *mixer, int kept)
+{
+    const mamba *m = as_mamba(mixer);
+    if (m->n_dir == 1)
+        return 0;
+    if (!joined(m))
+        return (size_t)m->D;
+    return (size_t)m->E * (kept ? 3 : 1);
+}
+
+static size_t mamba_scratch_floats(const mb_mixer *mixer, int rows)
+{
+    const mamba *m = as_mamba(mixer);
+    const size_t per_row = 5 * (size_t)m->E + (size_t)m->X + (size_t)m->R;
+    return (size_t)rows * per_row + 6 * 16;
+}
+
+static float *carve(float **at, size_t floats)
+{
+    float *p = *at;
+    *at += (floats + 15) / 16 * 16;
+    return p;
+}
+
+static work carve_work(const mamba *m, int rows, float *scratch)
+{
+    work w;
+    const size_t n = (size_t)rows, E = (size_t)m->E;
+    w.xz = carve(&scratch, n * 2 * E);
+    w.conv = carve(&scratch, n * E);
+    w.dt = carve(&scratch, n * E);
+    w.y = carve(&scratch, n * E);
+    w.xdbl = carve(&scratch, n * (size_t)m->X);
+    w.rank = carve(&scratch, n * (size_t)m->R);
+    return w;
+}
+
+/* ---- one tile ------------------------------------------------------------------------------------------------------- */
+
+/* Y = X W^T + b: rows start as the bias, the product is accumulated onto them. */
+static int project(const mamba *m, const mbk_ctx *ctx, const mbk_linear *w, const float *bias, int n_out, int rows,
+                   const float *x, float *y)
+{
+    if (bias)
+        for (int t = 0; t < rows; t++)
+            memcpy(y + (size_t)t * (size_t)n_out, bias, (size_t)n_out * sizeof(float));
+    return m->ops->linear_fwd(ctx, w, rows, x, y, bias != NULL);
+}
+
+static int run_conv(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const float *xz, float *out)
+{
+    float *state = mb_carry_wait(&t->carry, 0);
+    if (!state)
+        return MB_STOPPED;
+    mbk_conv conv = {.L = t->rows,
+                     .E = m->E,
+                     .K = m->K,
+                     .reverse = t->direction == MB_RIGHT_TO_LEFT,
+                     .silu = 1,
+                     .x = xz,
+                     .ldx = 2 * (ptrdiff_t)m->E,
+                     .w = d->conv_w,
+                     .ldw = m->E,
+                     .b = d->conv_b,
+                     .state = m->K > 1 ? state : NULL,
+                     .ldstate = m->E,
+                     .y = out,
+                     .ldy = m->E};
+    int rc = m->ops->conv_fwd(t->ctx, &conv);
+    mb_carry_pass(&t->carry, 0);
+    return rc;
+}
+
+static mbk_scan scan_of(const mamba *m, const mamba_dir *d, const work *w, int rows, int from, int channels, float *state)
+{
+    const ptrdiff_t E = m->E;
+    return (mbk_scan){.L = rows,
+                      .E = channels,
+                      .N = m->N,
+                      .softplus_dt = 1,
+                      .x = w->conv + from,
+                      .ldx = E,
+                      .dt = w->dt + from,
+                      .lddt = E,
+                      .B = w->xdbl + m->R,
+                      .ldb = m->X,
+                      .C = w->xdbl + m->R + m->N,
+                      .ldc = m->X,
+                      .a2 = d->a2 + from,
+                      .lda = E,
+                      .dt_bias = d->dt_b + from,
+                      .skip = d->skip + from,
+                      .state = state,
+                      .lds = channels,
+                      .y = w->y + from,
+                      .ldy = E};
+}
+
+/* y_add, z: (rows,E), (rows,2E) or NULL. Result in w->y. */
+static int run_scan(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const work *w, const float *z, const float *y_add)
+{
+    for (int b = 0; b < m->blocks; b++) {
+        const int from = b * CHANNEL_BLOCK;
+        float *state = mb_carry_wait(&t->carry, 1 + b);
+        if (!state)
+            return MB_STOPPED;
+        mbk_scan s = scan_of(m, d, w, t->rows, from, block_channels(m, b), state);
+        s.reverse = t->direction == MB_RIGHT_TO_LEFT;
+        s.z = z ? z + from : NULL;
+        s.ldz = 2 * (ptrdiff_t)m->E;
+        s.y_add = y_add ? y_add + from : NULL;
+        s.ldyadd = m->E;
+        int rc = m->ops->scan_fwd(t->ctx, &s);
+        mb_carry_pass(&t->carry, 1 + b);
+        if (rc != MB_OK)
+            return rc;
+    }
+    return MB_OK;
+}
+
+/* From xz (rows,2E) to w->y: convolution, x_proj, dt_proj, scan; gated when gate is set. */
+static int run_direction(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const work *w, const float *xz, int gate,
+                         const float *y_add)
+{
+    int rc = run_conv(m, d, t, xz, w->conv);
+    if (rc == MB_OK)
+        rc = m->ops->linear_fwd(t->ctx, d->x_proj, t->rows, w->conv, w->xdbl, 0);
+    if (rc != MB_OK)
+        return rc;
+    for (int i = 0; i < t->rows; i++)
+        memcpy(w->rank + (size_t)i * (size_t)m->R, w->xdbl + (size_t)i * (size_t)m->X, (size_t)m->R * sizeof(float));
+    rc = m->ops->linear_fwd(t->ctx, d->dt_proj, t->rows, w->rank, w->dt, 0);
+    if (rc != MB_OK)
+        return rc;
+    return run_scan(m, d, t, w, gate ? xz + m->E : NULL, y_add);
+}
+
+/* One direction from u to out, whole. */
+static int run_whole(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, work *w, float *out)
+{
+    int rc = project(m, t->ctx, d->in_proj, d->in_b, 2 * m->E, t->rows, t->u, w->xz);
+    if (rc == MB_OK)
+        rc = run_direction(m, d, t, w, w->xz, 1, NULL);
+    if (rc == MB_OK)
+        rc = project(m, t->ctx, d->out_proj, d->out_b, m->D, t->rows, w->y, out);
+    return rc;
+}
+
+static int causal_run(const mb_mixer *mixer, const mb_mixer_tile *t)
+{
+    const mamba *m = as_mamba(mixer);
+    work w = carve_work(m, t->rows, t->scratch);
+    return run_whole(m, &m->dir[0], t, &w, t->out);
+}
+
+/* Tied and added. saved: y (rows,E), then xz (rows,2E) when kept. */
+static int joined_run(const mamba *m, const mb_mixer_tile *t)
+{
+    const mamba_dir *d = &m->dir[t->direction], *shared = &m->dir[0];
+    work w = carve_work(m, t->rows, t->scratch);
+    float *saved_y = t->saved;
+    float *xz = t->kept ? t->saved + (size_t)t->rows * (size_t)m->E : w.xz;
+    int rc = MB_OK;
+    if (t->phase == 0 || !t->kept)
+        rc = project(m, t->ctx, shared->in_proj, shared->in_b, 2 * m->E, t->rows, t->u, xz);
+    if (rc != MB_OK)
+        return rc;
+    if (t->phase == 0) {
+        w.y = saved_y;
+        return run_direction(m, d, t, &w, xz, 0, NULL);
+    }
+    rc = run_direction(m, d, t, &w, xz, 1, saved_y);
+    if (rc != MB_OK)
+        return rc;
+    rc = project(m, t->ctx, shared->out_proj, shared->out_b, m->D, t->rows, w.y, t->out);
+    if (rc == MB_OK && shared->out_b) /* each direction's projection had its own bias */
+        for (int i = 0; i < t->rows; i++)
+            for (int c = 0; c < m->D; c++)
+                t->out[(size_t)i * (size_t)m->D + (size_t)c] += shared->out_b[c];
+    return rc;
+}
+
+/* Untied or multiplied. saved: the first direction's output (rows,D). */
+static int separate_run(const mamba *m, const mb_mixer_tile *t)
+{
+    mamba_dir d = m->dir[t->direction];
+    work w = carve_work(m, t->rows, t->scratch);
+    if (m->tied) {
+        d.in_proj = m->dir[0].in_proj;
+        d.out_proj = m->dir[0].out_proj;
+        d.in_b = m->dir[0].in_b;
+        d.out_b = m->dir[0].out_b;
+    }
+    int rc = run_whole(m, &d, t, &w, t->phase == 0 ? t->saved : t->out);
+    if (rc != MB_OK || t->phase == 0)
+        return rc;
+    const size_t n = (size_t)t->rows * (size_t)m->D;
+    if (m->multiply)
+        for (size_t i = 0; i < n; i++)
+            t->out[i] *= t->saved[i];
+    else
+        for (size_t i = 0; i < n; i++)
+            t->out[i] += t->saved[i];
+    return MB_OK;
+}
+
+static int bidirectional_run(const mb_mixer *mixer, const mb_mixer_tile *t)
+{
+    const mamba *m = as_mamba(mixer);
+    return joined(m) ? joined_run(m, t) : separate_run(m, t);
+}
+
+/* ---- one token on a team -------------------------------------------------------------------------------------------- */
+
+/* Share of worker w in n items, cut at multiples of unit. */
+static void share(int n, int unit, int worker, int workers, int *from, int *to)
+{
+    const int64_t units = (n + unit - 1) / unit;
+    *from = (int)(units * worker / workers) * unit;
+    *to = (int)(units * (worker + 1) / workers) * unit;
+    if (*from > n)
+        *from = n;
+    if (*to > n)
+        *to = n;
+}
+
+static int step_product(const mamba *m, const mb_step *s, const mbk_linear *w, const float *bias, int n_out, const float *x,
+                        float *y)
+{
+    const mbk_ctx ctx = {s->worker, NULL};
+    int from, to;
+    share(n_out, 16, s->worker, s->workers, &from, &to);
+    int rc = from < to ? m->ops->linear_step(&ctx, w, from, to, x, y) : MB_OK;
+    if (bias)
+        for (int i = from; i < to; i++)
+            y[i] += bias[i];
+    return rc;
+}
+
+static int step_conv(const mamba *m, const mb_step *s, const work *w, int from, int to)
+{
+    const mbk_ctx ctx = {s->worker, NULL};
+    const mamba_dir *d = &m->dir[0];
+    if (from >= to)
+        return MB_OK;
+    mbk_conv conv = {.L = 1,
+                     .E = to - from,
+                     .K = m->K,
+                     .silu = 1,
+                     .x = w->xz + from,
+                     .ldx = 2 * (ptrdiff_t)m->E,
+                     .w = d->conv_w + from,
+                     .ldw = m->E,
+                     .b = d->conv_b ? d->conv_b + from : NULL,
+                     .state = m->K > 1 ? s->state[0] + from : NULL,
+                     .ldstate = m->E,
+                     .y = w->conv + from,
+                     .ldy = m->E};
+    return m->ops->conv_step(&ctx, &conv);
+}
+
+static int step_scan(const mamba *m, const mb_step *s, const work *w, int block)
+{
+    const mbk_ctx ctx = {s->worker, NULL};
+    const int from = block * CHANNEL_BLOCK, channels = block_channels(m, block);
+    mbk_scan scan = scan_of(m, &m->dir[0], w, 1, from, channels, s->state[1 + block]);
+    scan.z = w->xz + m->E + from;
+    scan.ldz = 2 * (ptrdiff_t)m->E;
+    return m->ops->scan_step(&ctx, &scan);
+}
+
+/* dt_proj and scan of this worker's channel blocks. */
+static int step_blocks(const mamba *m, const mb_step *s, const work *w)
+{
+    const mbk_ctx ctx = {s->worker, NULL};
+    int first, last, rc = MB_OK;
+    share(m->blocks, 1, s->worker, s->workers, &first, &last);
+    for (int b = first; b < last && rc == MB_OK; b++) {
+        const int from = b * CHANNEL_BLOCK;
+        rc = m->ops->linear_step(&ctx, m->dir[0].dt_proj, from, from + block_channels(m, b), w->xdbl, w->dt);
+        if (rc == MB_OK)
+            rc = step_scan(m, s, w, b);
+    }
+    return rc;
+}
+
+static int causal_step(const mb_mixer *mixer, const mb_step *s)
+{
+    const mamba *m = as_mamba(mixer);
+    const mamba_dir *d = &m->dir[0];
+    work w = carve_work(m, 1, s->scratch);
+    int from, to, rc, worst;
+    worst = step_product(m, s, d->in_proj, d->in_b, 2 * m->E, s->u, w.xz);
+#pragma omp barrier
+    share(m->E, CHANNEL_BLOCK, s->worker, s->workers, &from, &to);
+    rc = step_conv(m, s, &w, from, to);
+    worst = rc != MB_OK ? rc : worst;
+#pragma omp barrier
+    rc = step_product(m, s, d->x_proj, NULL, m->X, w.conv, w.xdbl);
+    worst = rc != MB_OK ? rc : worst;
+#pragma omp barrier
+    rc = step_blocks(m, s, &w);
+    worst = rc != MB_OK ? rc : worst;
+#pragma omp barrier
+    rc = step_product(m, s, d->out_proj, d->out_b, m->D, w.y, s->out);
+    worst = rc != MB_OK ? rc : worst;
+#pragma omp barrier
+    return worst;
+}
+
+const mb_mixer_class mb_mamba1_class = {.name = "mamba1",
+                                        .needs = MB_CAUSAL_ORDER,
+                                        .phases = 1,
+                                        .create = mamba_create,
+                                        .destroy = mamba_destroy,
+                                        .slots = mamba_slots,
+                                        .slot_floats = mamba_slot_floats,
+                                        .saved_floats = mamba_saved_floats,
+                                        .scratch_floats = mamba_scratch_floats,
+                                        .run = causal_run,
+                                        .step = causal_step};
+
+const mb_mixer_class mb_bimamba1_class = {.name = "bimamba1",
+                                          .needs = MB_BOTH_WAYS,
+                                          .phases = 2,
+                                          .create = mamba_create,
+                                          .destroy = mamba_destroy,
+                                          .slots = mamba_slots,
+                                          .slot_floats = mamba_slot_floats,
+                                          .saved_floats = mamba_saved_floats,
+                                          .scratch_floats = mamba_scratch_floats,
+                                          .run = bidirectional_run,
+                                          .step = NULL};

@@ -1,0 +1,249 @@
+/* A model from its files: configuration, parameters, one mixer per layer. */
+#include "core/model_internal.h"
+
+#include <string.h>
+
+#include "core/file.h"
+#include "core/weights.h"
+
+enum { DEFAULT_TILE = 128, MAX_TILE = 4096 };
+
+static const mbk_ops *ops_named(const char *device, mb_err *e)
+{
+    const mbk_ops *ops = NULL;
+    if (!device || strcmp(device, "cpu") == 0)
+        ops = mbk_ops_cpu();
+    else if (strcmp(device, "ref") == 0)
+        ops = mbk_ops_ref();
+    if (!ops) {
+        mb_fail(e, MB_NOTSUP, "no device \"%s\" in this build: cpu and ref are there", device);
+        return NULL;
+    }
+    const char *hole = mbk_ops_hole(ops);
+    if (hole) {
+        mb_fail(e, MB_NOTSUP, "device %s has no operation %s", ops->device, hole);
+        return NULL;
+    }
+    return ops;
+}
+
+static float *reversed(const float *v, int n)
+{
+    float *r = mb_malloc((size_t)n * sizeof *r);
+    for (int i = 0; r && i < n; i++)
+        r[i] = v[n - 1 - i];
+    return r;
+}
+
+static float *copied(const float *v, int n)
+{
+    float *r = mb_malloc((size_t)n * sizeof *r);
+    if (r)
+        memcpy(r, v, (size_t)n * sizeof *r);
+    return r;
+}
+
+int mb_model_halves_swapped(const mb_model *m, int layer)
+{
+    return m->config.rcps && m->config.rcps_strand_swap && layer % 2 == 1;
+}
+
+static int final_norm(mb_model *m, mb_err *e)
+{
+    const mb_params *p = m->params;
+    const int D = m->config.D;
+    float *(*take)(const float *, int) = mb_model_halves_swapped(m, m->config.n_layer) ? reversed : copied;
+    m->norm_f_w = take(p->norm_f_w, D);
+    if (p->norm_f_b)
+        m->norm_f_b = take(p->norm_f_b, D);
+    if (!m->norm_f_w || (p->norm_f_b && !m->norm_f_b))
+        return mb_fail(e, MB_NOMEM, "no memory for the final norm");
+    return MB_OK;
+}
+
+static int create_mixers(mb_model *m, mb_err *e)
+{
+    const mb_config *c = &m->config;
+    const mb_mixer_class *class = mb_mixer_class_of(c->mixer);
+    MB_ASSERT(class);
+    m->mixer = mb_calloc((size_t)c->n_layer, sizeof *m->mixer);
+    if (!m->mixer)
+        return mb_fail(e, MB_NOMEM, "no memory for %d layers", c->n_layer);
+    for (int l = 0; l < c->n_layer; l++) {
+        int rc = class->create(&m->mixer[l], c, &m->params->layer[l], m->ops, m->precision, m->tile, e);
+        if (rc != MB_OK)
+            return mb_err_context(e, "layer %d", l);
+    }
+    return MB_OK;
+}
+
+static size_t packed_bytes(const mb_model *m)
+{
+    const mb_config *c = &m->config;
+    const int dirs = c->mixer == MB_MIXER_BIMAMBA1 ? 2 : 1, own = dirs == 2 && !c->tied_directions ? 2 : 1;
+    const int shape[4][3] = {{2 * c->E, c->D, own}, {c->D, c->E, own}, {c->R + 2 * c->N, c->E, dirs}, {c->E, c->R, dirs}};
+    size_t bytes = (size_t)dirs * (size_t)c->E * (size_t)(c->N + c->K) * sizeof(float);
+    for (int i = 0; i < 4; i++) {
+        mbk_linear_spec spec = {.Nout = shape[i][0], .Kin = shape[i][1], .precision = m->precision, .M_typical = m->tile};
+        bytes += (size_t)shape[i][2] * m->ops->linear_bytes(&spec);
+    }
+    return bytes * (size_t)c->n_layer;
+}
+
+int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const mb_model_options *o, mb_err *e)
+{
+    static const mb_model_options defaults;
+    mb_model *m = mb_calloc(1, sizeof *m);
+    int rc = MB_OK;
+    *out = NULL;
+    if (!o)
+        o = &defaults;
+    if (!m) {
+        mb_params_free(params);
+        return mb_fail(e, MB_NOMEM, "no memory for a model");
+    }
+    pthread_mutex_init(&m->head_lock, NULL);
+    m->config = *c;
+    m->params = params;
+    m->precision = o->precision;
+    m->tile = o->tile > 0 ? o->tile : DEFAULT_TILE;
+    if (m->tile > MAX_TILE)
+        rc = mb_fail(e, MB_USAGE, "a tile of %d rows is beyond %d", m->tile, MAX_TILE);
+    if (rc == MB_OK && !(m->ops = ops_named(o->device, e)))
+        rc = e ? e->status : MB_NOTSUP;
+    if (rc == MB_OK)
+        rc = final_norm(m, e);
+    if (rc == MB_OK)
+        rc = create_mixers(m, e);
+    if (rc == MB_OK && (!(m->source = mb_strdup("")) || !(m->weights_path = mb_strdup(""))))
+        rc = mb_fail(e, MB_NOMEM, "no memory for a model");
+    if (rc != MB_OK) {
+        mb_model_destroy(m);
+        return rc;
+    }
+    m->bytes = packed_bytes(m);
+    *out = m;
+    return MB_OK;
+}
+
+static int set_source(mb_model *m, const char *source, const char *weights, mb_err *e)
+{
+    char *s = mb_strdup(source), *w = mb_strdup(weights);
+    if (!s || !w) {
+        mb_free(s);
+        mb_free(w);
+        return mb_fail(e, MB_NOMEM, "no memory for a model's path");
+    }
+    mb_free(m->source);
+    mb_free(m->weights_path);
+    m->source = s;
+    m->weights_path = w;
+    return MB_OK;
+}
+
+int mb_model_open(mb_model **out, const char *model, const mb_model_options *o, mb_err *e)
+{
+    char *dir = NULL;
+    mb_weights *w = NULL;
+    mb_params *params = NULL;
+    mb_config *config = mb_calloc(1, sizeof *config);
+    *out = NULL;
+    int rc = config ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a model's configuration");
+    if (rc == MB_OK)
+        rc = mb_hub_resolve(model, &dir, e);
+    if (rc == MB_OK)
+        rc = mb_config_read(config, dir, e);
+    if (rc == MB_OK)
+        rc = mb_weights_open(&w, dir, e);
+    char *path = rc == MB_OK ? mb_strdup(mb_weights_path(w)) : NULL;
+    if (rc == MB_OK && !path)
+        rc = mb_fail(e, MB_NOMEM, "no memory for a model's path");
+    if (rc == MB_OK)
+        rc = mb_params_load(&params, config, w, e);
+    if (rc == MB_OK)
+        rc = mb_model_create(out, config, params, o, e);
+    if (rc == MB_OK && (rc = set_source(*out, dir, path, e)) != MB_OK) {
+        mb_model_destroy(*out);
+        *out = NULL;
+    }
+    mb_weights_close(w);
+    mb_free(path);
+    mb_free(dir);
+    mb_free(config);
+    return rc;
+}
+
+void mb_model_destroy(mb_model *m)
+{
+    if (!m)
+        return;
+    for (int l = 0; m->mixer && l < m->config.n_layer; l++)
+        if (m->mixer[l])
+            m->mixer[l]->class->destroy(m->mixer[l]);
+    mb_free(m->mixer);
+    for (int i = 0; i < 2; i++) {
+        if (m->ops)
+            m->ops->linear_destroy(m->head[i]);
+        mb_free(m->head_w[i]);
+    }
+    pthread_mutex_destroy(&m->head_lock);
+    mb_free(m->norm_f_w);
+    mb_free(m->norm_f_b);
+    mb_params_free(m->params);
+    mb_free(m->source);
+    mb_free(m->weights_path);
+    mb_free(m);
+}
+
+const mb_config *mb_model_config(const mb_model *m)
+{
+    return &m->config;
+}
+
+const mb_params *mb_model_params(const mb_model *m)
+{
+    return m->params;
+}
+
+const char *mb_model_source(const mb_model *m)
+{
+    return m->source;
+}
+
+const char *mb_model_weights_path(const mb_model *m)
+{
+    return m->weights_path;
+}
+
+int mb_model_tile(const mb_model *m)
+{
+    return m->tile;
+}
+
+int mb_model_width(const mb_model *m)
+{
+    return m->config.rcps ? 2 * m->config.D : m->config.D;
+}
+
+int mb_model_strands(const mb_model *m)
+{
+    return m->config.rcps ? 2 : 1;
+}
+
+int mb_model_is_causal(const mb_model *m)
+{
+    for (int l = 0; l < m->config.n_layer; l++)
+        if (m->mixer[l]->class->needs == MB_BOTH_WAYS)
+            return 0;
+    return !m->config.rcps;
+}
+
+size_t mb_model_bytes(const mb_model *m)
+{
+    return m->bytes + (size_t)m->params->count * sizeof(float);
+}
+
+const mbk_ops *mb_model_ops(const mb_model *m)
+{
+    return m->ops;
+}
