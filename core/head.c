@@ -16,39 +16,62 @@ static float *complement_head(const mb_model *m)
     return w;
 }
 
-static int prepare(mb_model *m, int half, mb_err *e)
+mb_heads *mb_heads_create(mb_err *e)
 {
+    mb_heads *h = mb_calloc(1, sizeof *h);
+    if (h)
+        pthread_mutex_init(&h->lock, NULL);
+    else
+        mb_fail(e, MB_NOMEM, "no memory for a model's head");
+    return h;
+}
+
+void mb_heads_destroy(mb_heads *h, const mbk_ops *ops)
+{
+    if (!h)
+        return;
+    for (int i = 0; i < 2; i++) {
+        if (ops)
+            ops->linear_destroy(h->head[i]);
+        mb_free(h->w[i]);
+    }
+    pthread_mutex_destroy(&h->lock);
+    mb_free(h);
+}
+
+static int prepare(const mb_model *m, int half, mb_err *e)
+{
+    mb_heads *h = m->heads;
     const float *w = m->params->head_w;
     if (!w)
         return mb_fail(e, MB_NOTSUP, "this model has no language-model head, so it gives no probabilities");
-    if (half == 1 && !(w = m->head_w[1] = complement_head(m)))
+    if (half == 1 && !(w = h->w[1] = complement_head(m)))
         return mb_fail(e, MB_NOMEM, "no memory for the head's complement rows");
     mbk_linear_spec spec = {
         .Nout = m->config.V, .Kin = m->config.D, .W = w, .precision = m->precision, .M_typical = m->tile};
-    int rc = m->ops->linear_create(&m->head[half], &spec);
+    int rc = m->ops->linear_create(&h->head[half], &spec);
     if (rc == MB_OK)
         return MB_OK;
-    mb_free(m->head_w[1]);
-    m->head_w[1] = NULL;
+    mb_free(h->w[half]);
+    h->w[half] = NULL;
     return mb_fail(e, rc, "cannot prepare the head's matrix product: %s", mb_status_words(rc));
 }
 
-const mbk_linear *mb_model_head(mb_model *m, int half, mb_err *e)
+const mbk_linear *mb_model_head(const mb_model *m, int half, mb_err *e)
 {
     MB_ASSERT(half == 0 || half == 1);
-    pthread_mutex_lock(&m->head_lock);
-    if (!m->head[half])
+    pthread_mutex_lock(&m->heads->lock);
+    if (!m->heads->head[half])
         (void)prepare(m, half, e);
-    const mbk_linear *head = m->head[half];
-    pthread_mutex_unlock(&m->head_lock);
+    const mbk_linear *head = m->heads->head[half];
+    pthread_mutex_unlock(&m->heads->lock);
     return head;
 }
 
 int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumulate, mb_err *e)
 {
     const mbk_ctx ctx = {r->worker, NULL};
-    /* The model is immutable to its users; preparing a head is its own, locked business. */
-    const mbk_linear *head = mb_model_head((mb_model *)(size_t)m, r->column ? 1 : 0, e);
+    const mbk_linear *head = mb_model_head(m, r->column ? 1 : 0, e);
     if (!head)
         return e ? e->status : MB_FAIL;
     int rc = m->ops->linear_fwd(&ctx, head, r->n, r->row, out, accumulate);

@@ -102,13 +102,14 @@ int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const
         mb_params_free(params);
         return mb_fail(e, MB_NOMEM, "no memory for a model");
     }
-    pthread_mutex_init(&m->head_lock, NULL);
     m->config = *c;
     m->params = params;
     m->precision = o->precision;
     m->tile = o->tile > 0 ? o->tile : DEFAULT_TILE;
     if (m->tile > MAX_TILE)
         rc = mb_fail(e, MB_USAGE, "a tile of %d rows is beyond %d", m->tile, MAX_TILE);
+    if (rc == MB_OK && !(m->heads = mb_heads_create(e)))
+        rc = MB_NOMEM;
     if (rc == MB_OK && !(m->ops = ops_named(o->device, e)))
         rc = e ? e->status : MB_NOTSUP;
     if (rc == MB_OK)
@@ -181,12 +182,7 @@ void mb_model_destroy(mb_model *m)
         if (m->mixer[l])
             m->mixer[l]->class->destroy(m->mixer[l]);
     mb_free(m->mixer);
-    for (int i = 0; i < 2; i++) {
-        if (m->ops)
-            m->ops->linear_destroy(m->head[i]);
-        mb_free(m->head_w[i]);
-    }
-    pthread_mutex_destroy(&m->head_lock);
+    mb_heads_destroy(m->heads, m->ops);
     mb_free(m->norm_f_w);
     mb_free(m->norm_f_b);
     mb_params_free(m->params);

@@ -6,6 +6,14 @@
 #include "core/mixer.h"
 #include "core/model.h"
 
+/* Heads are prepared at first use: many runs need none. [1] holds the rows for the columns [D,2D): complement tokens,
+ * channels reversed. The only part of a model that changes after creation, under its lock. */
+typedef struct mb_heads {
+    pthread_mutex_t lock;
+    mbk_linear *head[2];
+    float *w[2]; /* (V,D), only where it is not params->head_w itself */
+} mb_heads;
+
 struct mb_model {
     mb_config config;
     mb_params *params;
@@ -17,15 +25,13 @@ struct mb_model {
     float *norm_f_b;  /* (D) or NULL */
     char *source, *weights_path;
     size_t bytes; /* held by mixers, besides the parameters */
-    /* Heads are prepared at first use: many runs need none. [1] holds the rows for the columns [D,2D): complement
-     * tokens, channels reversed. */
-    pthread_mutex_t head_lock;
-    mbk_linear *head[2];
-    float *head_w[2]; /* (V,D), only where it is not params->head_w itself */
+    mb_heads *heads;
 };
 
+mb_heads *mb_heads_create(mb_err *e);
+void mb_heads_destroy(mb_heads *h, const mbk_ops *ops); /* NULL is fine */
 /* Prepares (once, thread-safe) and returns the head for a half; NULL with e set on failure. */
-const mbk_linear *mb_model_head(mb_model *m, int half, mb_err *e);
+const mbk_linear *mb_model_head(const mb_model *m, int half, mb_err *e);
 /* 1 when the stream entering layer l (n_layer = after the last) has its strand halves swapped. */
 int mb_model_halves_swapped(const mb_model *m, int layer);
 /* One token's logits on a team: this worker's rows. */

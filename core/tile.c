@@ -1,0 +1,312 @@
+/* One tile through one pass. See tile.h. */
+#include "core/tile.h"
+
+#include <string.h>
+
+/* ---- the runner ----------------------------------------------------------------------------------------------------- */
+
+static size_t widest_saved(const mb_runner *r, int kept)
+{
+    size_t most = 0;
+    for (int l = 0; l < r->n_run; l++) {
+        const mb_mixer *mixer = r->m->mixer[l];
+        const size_t s = mixer->class->saved_floats(mixer, kept);
+        most = s > most ? s : most;
+    }
+    return most;
+}
+
+int mb_runner_init(mb_runner *r, const mb_model *m, const int *layers, int n_layers, int kept, mb_err *e)
+{
+    *r = (mb_runner){.m = m, .tap = layers, .n_taps = n_layers, .kept = kept};
+    for (int i = 0; i < n_layers; i++)
+        if (layers[i] < 0 || layers[i] > m->config.n_layer || (i > 0 && layers[i] <= layers[i - 1]))
+            return mb_fail(e, MB_RANGE, "layer %d is not there (the model has 0..%d, to be given in ascending order)",
+                           layers[i], m->config.n_layer);
+    MB_ASSERT(n_layers > 0);
+    r->n_run = layers[n_layers - 1];
+    int rc = mb_passes_make(&r->passes, m->mixer, r->n_run, e);
+    if (rc != MB_OK)
+        return rc;
+    r->saved = widest_saved(r, kept);
+    pthread_mutex_init(&r->lock, NULL);
+    return MB_OK;
+}
+
+void mb_runner_fini(mb_runner *r)
+{
+    mb_passes_free(&r->passes);
+    pthread_mutex_destroy(&r->lock);
+}
+
+void mb_runner_fail(mb_runner *r, int status, const mb_err *e)
+{
+    pthread_mutex_lock(&r->lock);
+    if (r->err.status == MB_OK) {
+        if (e && e->status != MB_OK)
+            r->err = *e;
+        else
+            mb_fail(&r->err, status, "%s", mb_status_words(status));
+    }
+    pthread_mutex_unlock(&r->lock);
+    atomic_store_explicit(&r->stop, 1, memory_order_relaxed);
+}
+
+int mb_runner_stopped(mb_runner *r)
+{
+    if (r->user_stop && atomic_load_explicit(r->user_stop, memory_order_relaxed)) {
+        mb_err e = {0};
+        mb_fail(&e, MB_STOPPED, "stopped on request");
+        mb_runner_fail(r, MB_STOPPED, &e);
+    }
+    return atomic_load_explicit(&r->stop, memory_order_relaxed);
+}
+
+/* ---- memory of a worker --------------------------------------------------------------------------------------------- */
+
+size_t mb_record_floats(const mb_runner *r)
+{
+    return (size_t)r->m->tile * ((size_t)r->m->config.D + r->saved);
+}
+
+static size_t mixer_scratch(const mb_runner *r)
+{
+    size_t most = 0;
+    for (int l = 0; l < r->n_run; l++) {
+        const mb_mixer *mixer = r->m->mixer[l];
+        const size_t s = mixer->class->scratch_floats(mixer, r->m->tile);
+        most = s > most ? s : most;
+    }
+    return most;
+}
+
+void mb_worker_carve(mb_worker *w, const mb_runner *r, mb_arena *a, int number)
+{
+    const size_t T = (size_t)r->m->tile, TD = T * (size_t)r->m->config.D;
+    w->ctx = (mbk_ctx){number, NULL};
+    w->token = mb_arena_take(a, T * sizeof(int32_t));
+    w->record = mb_arena_floats(a, mb_record_floats(r));
+    w->u = mb_arena_floats(a, TD);
+    w->out = mb_arena_floats(a, TD);
+    w->turned = mb_arena_floats(a, TD);
+    w->scratch = mb_arena_floats(a, mixer_scratch(r));
+}
+
+size_t mb_worker_bytes(const mb_runner *r)
+{
+    mb_arena a = {0};
+    mb_worker w;
+    mb_worker_carve(&w, r, &a, 0);
+    return a.used;
+}
+
+void mb_lane_init(mb_lane *l, const mb_runner *r, const mb_sequence *seq, int index, int strand)
+{
+    *l = (mb_lane){.sequence = seq, .index = index, .strand = strand, .length = seq->length};
+    l->tiles = (seq->length + r->m->tile - 1) / r->m->tile;
+}
+
+/* ---- the tile ------------------------------------------------------------------------------------------------------- */
+
+typedef struct piece { /* the tile at work */
+    mb_runner *r;
+    mb_worker *w;
+    mb_lane *lane;
+    const mb_pass *pass;
+    int64_t turn, from;  /* from: first row in the lane's own frame */
+    int64_t record;      /* tile index */
+    int rows;
+    float *x;            /* (rows,D) residual, in its record */
+    float *saved;        /* (rows, saved) */
+    const float *pending; /* (rows,D) still to be added to x, or NULL */
+    mb_err *e;
+} piece;
+
+static int read_tokens(piece *p)
+{
+    const mb_sequence *s = p->lane->sequence;
+    int32_t *token = p->w->token;
+    if (p->lane->strand == 0) {
+        int rc = s->read(s->user, p->from, p->rows, token);
+        return rc == MB_OK ? rc : mb_fail(p->e, rc, "sequence %d: reading its tokens failed", p->lane->index);
+    }
+    /* reverse complement: row i of the lane is the complement of token length-1-i */
+    int rc = s->read(s->user, p->lane->length - p->from - p->rows, p->rows, token);
+    if (rc != MB_OK)
+        return mb_fail(p->e, rc, "sequence %d: reading its tokens failed", p->lane->index);
+    const mb_config *c = &p->r->m->config;
+    for (int i = 0, j = p->rows - 1; i <= j; i++, j--) {
+        const int32_t a = token[i], b = token[j];
+        token[i] = b >= 0 && b < c->n_complement ? c->complement[b] : b;
+        token[j] = a >= 0 && a < c->n_complement ? c->complement[a] : a;
+    }
+    return MB_OK;
+}
+
+static int begin(piece *p)
+{
+    const mb_model *m = p->r->m;
+    mb_stream *stream = p->lane->stream;
+    float *memory = stream ? mb_stream_memory(stream, p->record) : NULL;
+    p->x = memory ? memory : p->w->record;
+    p->saved = p->x + (size_t)m->tile * (size_t)m->config.D;
+    if (p->pass->loads) {
+        if (memory)
+            return MB_OK;
+        const int64_t step = p->pass->direction == MB_LEFT_TO_RIGHT ? 1 : -1;
+        mb_stream_will_need(stream, p->record + step);
+        return mb_stream_load(stream, p->record, p->x, mb_record_floats(p->r), p->e);
+    }
+    int rc = read_tokens(p);
+    if (rc != MB_OK)
+        return rc;
+    const mbk_embed embed = {.L = p->rows,
+                             .D = m->config.D,
+                             .V = m->config.V,
+                             .token = p->w->token,
+                             .table = m->params->embedding,
+                             .out = p->x};
+    rc = m->ops->embed_fwd(&p->w->ctx, &embed);
+    return rc == MB_OK ? rc
+                       : mb_fail(p->e, rc, "sequence %d, positions %lld..%lld: a token is outside the vocabulary of %d",
+                                 p->lane->index, (long long)p->from, (long long)(p->from + p->rows - 1), m->config.V);
+}
+
+/* y = norm(x + pending); x becomes the sum. */
+static int normalise(piece *p, const float *w, const float *b, float *y)
+{
+    const mb_config *c = &p->r->m->config;
+    const mbk_norm norm = {.L = p->rows,
+                           .D = c->D,
+                           .kind = c->norm,
+                           .eps = c->eps,
+                           .x = p->x,
+                           .add = p->pending,
+                           .w = w,
+                           .b = b,
+                           .sum = p->pending ? p->x : NULL,
+                           .y = y};
+    p->pending = NULL;
+    return p->r->m->ops->norm_fwd(&p->w->ctx, &norm);
+}
+
+static void settle(piece *p)
+{
+    const size_t n = (size_t)p->rows * (size_t)p->r->m->config.D;
+    for (size_t i = 0; p->pending && i < n; i++)
+        p->x[i] += p->pending[i];
+    p->pending = NULL;
+}
+
+/* Rows of the reverse-complement strand in the order of the forward frame: positions and channels reversed. */
+static const float *turned(piece *p, const float *row)
+{
+    const size_t D = (size_t)p->r->m->config.D, n = (size_t)p->rows * D;
+    for (size_t i = 0; i < n; i++)
+        p->w->turned[i] = row[n - 1 - i];
+    return p->w->turned;
+}
+
+static int deliver(piece *p, int tap, const float *row)
+{
+    mb_runner *r = p->r;
+    const int reverse = p->lane->strand == 1;
+    const int column = (mb_model_halves_swapped(r->m, r->tap[tap]) ^ reverse) ? r->m->config.D : 0;
+    const mb_rows rows = {.sequence = p->lane->index,
+                          .strand = p->lane->strand,
+                          .column = column,
+                          .layer = r->tap[tap],
+                          .from = p->lane->base + (reverse ? p->lane->length - p->from - p->rows : p->from),
+                          .n = p->rows,
+                          .worker = p->w->ctx.worker,
+                          .row = reverse ? turned(p, row) : row};
+    const mb_carry order = {p->lane->carry->slot + p->lane->carry->sink_first, p->turn, &r->stop};
+    if (!mb_carry_wait(&order, tap))
+        return MB_STOPPED;
+    int rc = r->sink->rows(r->sink->user, &rows, p->e);
+    mb_carry_pass(&order, tap);
+    return rc;
+}
+
+static int tap_of(const mb_runner *r, int layer)
+{
+    for (int i = 0; i < r->n_taps; i++)
+        if (r->tap[i] == layer)
+            return i;
+    return -1;
+}
+
+static int run_op(piece *p, int i)
+{
+    mb_runner *r = p->r;
+    const mb_op *op = &r->passes.op[p->pass->first_op + i];
+    const mb_mixer *mixer = r->m->mixer[op->layer];
+    const mb_layer_params *layer = &r->m->params->layer[op->layer];
+    const int tap = op->phase == 0 ? tap_of(r, op->layer) : -1;
+    const int all_kept = r->kept && mixer->class->saved_floats(mixer, 1) > mixer->class->saved_floats(mixer, 0);
+    int rc = MB_OK;
+    if (tap >= 0) {
+        settle(p);
+        rc = deliver(p, tap, p->x);
+    }
+    const int needs_u = op->phase == 0 || !all_kept;
+    if (rc == MB_OK && needs_u)
+        rc = normalise(p, layer->norm_w, layer->norm_b, p->w->u);
+    if (rc != MB_OK)
+        return rc;
+    const mb_mixer_tile tile = {.ctx = &p->w->ctx,
+                                .rows = p->rows,
+                                .direction = p->pass->direction,
+                                .phase = op->phase,
+                                .u = needs_u ? p->w->u : NULL,
+                                .saved = p->saved,
+                                .kept = all_kept,
+                                .out = p->w->out,
+                                .carry = {p->lane->carry->slot + p->lane->carry->first[i], p->turn, &r->stop},
+                                .scratch = p->w->scratch};
+    rc = mixer->class->run(mixer, &tile);
+    if (rc != MB_OK && rc != MB_STOPPED)
+        return mb_fail(p->e, rc, "sequence %d, positions from %lld, layer %d (%s): %s", p->lane->index, (long long)p->from,
+                       op->layer, mixer->class->name, mb_status_words(rc));
+    if (rc == MB_OK && op->phase == mixer->class->phases - 1)
+        p->pending = p->w->out;
+    return rc;
+}
+
+static int finish(piece *p)
+{
+    mb_runner *r = p->r;
+    if (p->pass->stores) {
+        settle(p);
+        if (p->x != p->w->record || !p->lane->stream)
+            return MB_OK;
+        return mb_stream_store(p->lane->stream, p->record, p->x, mb_record_floats(r), p->e);
+    }
+    const int tap = tap_of(r, r->n_run);
+    MB_ASSERT(tap >= 0);
+    if (r->n_run < r->m->config.n_layer) {
+        settle(p);
+        return deliver(p, tap, p->x);
+    }
+    int rc = normalise(p, r->m->norm_f_w, r->m->norm_f_b, p->w->u);
+    return rc == MB_OK ? deliver(p, tap, p->w->u) : rc;
+}
+
+void mb_tile_run(mb_runner *r, mb_worker *w, mb_lane *lane, int pass, int64_t turn)
+{
+    mb_err e = {0};
+    const mb_pass *ps = &r->passes.pass[pass];
+    piece p = {.r = r, .w = w, .lane = lane, .pass = ps, .turn = turn, .e = &e};
+    p.record = ps->direction == MB_LEFT_TO_RIGHT ? turn : lane->tiles - 1 - turn;
+    p.from = p.record * r->m->tile;
+    p.rows = lane->length - p.from < r->m->tile ? (int)(lane->length - p.from) : r->m->tile;
+    int rc = begin(&p);
+    for (int i = 0; i < ps->n_ops && rc == MB_OK; i++)
+        rc = run_op(&p, i);
+    if (rc == MB_OK)
+        rc = finish(&p);
+    if (rc != MB_OK)
+        mb_runner_fail(r, rc, &e);
+    else
+        mb_progress_add(r->progress, p.rows * r->progress_share);
+}
