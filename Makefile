@@ -1,22 +1,25 @@
-# seqmamba. `make help` lists the targets; nothing here lists files one by one.
+# seqmamba. `make help` lists the targets. Nothing here lists files one by one: a new .c, test, bench or fuzzer is found.
 SHELL   := /bin/bash
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 MODE    ?= release
-CC      ?= cc
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += --no-print-directory -j$(shell nproc 2>/dev/null || echo 2) # a -j on the command line wins
+endif
+
+# ---- what this machine has -------------------------------------------------------------------------------------------
+CC.fuzz := clang
+CC.tsan := clang
 ifeq ($(origin CC),default)
-CC      := $(shell command -v gcc || command -v clang || echo cc)
+CC      := $(or $(CC.$(MODE)),$(shell command -v gcc || command -v clang || echo cc))
 endif
 PKG     := pkg-config
 has      = $(shell $(PKG) --exists $(1) 2>/dev/null && echo yes)
-
-# ---- what this machine has -------------------------------------------------------------------------------------------
+header   = $(shell printf '\043include <$(1)>\n' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 ARCH    := $(shell uname -m)
-NVCC    := $(shell command -v nvcc 2>/dev/null)
-DNNL    := $(shell printf '\043include <dnnl.h>\nint main(void){return 0;}\n' | $(CC) -x c - -o /dev/null -ldnnl 2>/dev/null && echo yes)
-BLAS    := $(call has,openblas)
-HDF5    := $(if $(call has,hdf5-serial),hdf5-serial,$(if $(call has,hdf5),hdf5))
-GEMM    ?= $(if $(DNNL),onednn,$(if $(BLAS),openblas,none))
+NVCC    ?= $(shell command -v nvcc 2>/dev/null)
+HDF5    ?= $(if $(call has,hdf5-serial),hdf5-serial,$(if $(call has,hdf5),hdf5))
+GEMM    ?= $(if $(call header,dnnl.h),onednn,$(if $(call has,openblas),openblas,none))
 ISAS.x86_64  := generic avx2 avx512
 ISAS.aarch64 := neon
 ISAS    := $(or $(ISAS.$(ARCH)),generic)
@@ -24,74 +27,136 @@ march.generic := $(if $(filter x86_64,$(ARCH)),-march=x86-64-v2)
 march.avx2    := -march=x86-64-v3 -mtune=haswell
 march.avx512  := -march=x86-64-v4 -mtune=skylake-avx512 -mprefer-vector-width=512
 march.neon    := -march=armv8-a
+NEEDED  := htslib zlib yaml-0.1 jansson libzip libcrypto
+PKGS    := $(NEEDED) $(HDF5) $(if $(filter openblas,$(GEMM)),openblas)
 
 # ---- flags: the object folder is named by them -----------------------------------------------------------------------
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),-Werror)
-OPT.release := -O2 -g
-OPT.asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
-OPT.tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+SAN     := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
+OPT.release := -O2 -g -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+OPT.asan    := $(SAN) -fsanitize=address,undefined
+OPT.tsan    := $(SAN) -fsanitize=thread
+OPT.fuzz    := $(SAN) -fsanitize=fuzzer-no-link,address,undefined
 OPT.cover   := -O0 -g --coverage
-OPT     := $(OPT.$(MODE))
-PKGS    := htslib zlib yaml-0.1 jansson libzip libcrypto $(HDF5) $(if $(filter openblas,$(GEMM)),openblas)
-CPPFLAGS += -I. -D_GNU_SOURCE -DMB_VERSION='"$(VERSION)"' $(foreach i,$(ISAS),-DMBK_HAVE_ISA_$(i)) \
-            $(shell $(PKG) --cflags $(PKGS) 2>/dev/null)
-CFLAGS_ALL := -std=c17 -fopenmp -ffp-contract=fast -fno-math-errno -fvisibility=default $(OPT) $(WARN) $(CFLAGS)
-LDLIBS_ALL := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(if $(filter onednn,$(GEMM)),-ldnnl) -fopenmp -lpthread -lm $(LDLIBS)
-GIT_REV := $(shell git describe --always --dirty 2>/dev/null)
-HASH    := $(shell echo '$(CC) $(shell $(CC) --version | head -1) $(CPPFLAGS) $(CFLAGS_ALL) $(GEMM) $(HDF5)' | cksum | cut -d' ' -f1)
+OPT     := $(or $(OPT.$(MODE)),$(error MODE=$(MODE): not one of release asan tsan fuzz cover))
+CPPFLAGS_ALL := -I. -D_GNU_SOURCE -DMB_VERSION='"$(VERSION)"' $(ISAS:%=-DMBK_HAVE_ISA_%) $(CPPFLAGS) \
+                $(shell $(PKG) --cflags $(PKGS) 2>/dev/null)
+CFLAGS_ALL := -std=c17 -fPIC -fno-semantic-interposition -fopenmp -ffp-contract=fast -fno-math-errno $(OPT) $(WARN) $(CFLAGS)
+LIBDEPS    := $(if $(filter onednn,$(GEMM)),-ldnnl) -fopenmp -lpthread -lm
+LDLIBS_ALL := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LIBDEPS) $(LDLIBS)
+HASH    := $(shell echo '$(CC) $(shell $(CC) --version 2>&1 | head -1) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS_ALL)' | cksum | cut -d' ' -f1)
 B       ?= build/$(MODE)-$(HASH)
 BIN     := $(if $(filter release,$(MODE)),bin,$(B)/bin)
 
-# ---- sources: every .c of a folder; optional parts link a _none file instead -----------------------------------------
-GEMM_SRC    := $(if $(filter onednn,$(GEMM)),kernels/gemm_onednn.c,$(if $(filter openblas,$(GEMM)),kernels/gemm_blas.c,kernels/gemm_none.c))
-HDF5_SRC    := $(if $(HDF5),core/hdf5_out.c,core/hdf5_none.c)
+# ---- sources: every .c of a folder; an optional part that is absent links a _none.c file instead ------------------------
+# kernels/X_cpu.c is built once for each instruction set; ops_cpu.c chooses among them at run time.
+CHOSEN      := $(if $(filter onednn,$(GEMM)),kernels/gemm_onednn.c,$(if $(filter openblas,$(GEMM)),kernels/gemm_blas.c,kernels/gemm_none.c)) \
+               $(if $(HDF5),core/hdf5_out.c,core/hdf5_none.c)
 OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_blas.c kernels/gemm_none.c core/hdf5_out.c core/hdf5_none.c
 MULTI_ISA   := $(filter-out kernels/ops_cpu.c,$(wildcard kernels/*_cpu.c))
-KERNEL_SRC  := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c)) $(GEMM_SRC)
-CORE_SRC    := $(filter-out $(OPTIONAL),$(wildcard core/*.c)) $(HDF5_SRC)
-LIB_OBJ     := $(patsubst %.c,$(B)/%.o,$(filter-out $(OPTIONAL),$(KERNEL_SRC) $(CORE_SRC)) $(wildcard $(GEMM_SRC) $(HDF5_SRC))) \
-               $(foreach i,$(ISAS),$(patsubst %.c,$(B)/%.$(i).o,$(MULTI_ISA)))
+LIB_SRC     := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c core/*.c)) $(wildcard $(CHOSEN))
+LIB_OBJ     := $(LIB_SRC:%.c=$(B)/%.o) $(foreach i,$(ISAS),$(MULTI_ISA:%.c=$(B)/%.$(i).o))
 GEN_OBJ     := $(patsubst %.c,$(B)/%.o,$(wildcard genomics/*.c))
 PIPE_OBJ    := $(patsubst %.c,$(B)/%.o,$(wildcard pipelines/*.c))
+FRONT_OBJ   := $(filter-out %/main.o,$(GEN_OBJ) $(PIPE_OBJ)) # for tests
 PROGRAMS    := $(if $(wildcard genomics/main.c),$(BIN)/dna-mamba) $(if $(wildcard pipelines/main.c),$(BIN)/seqmamba)
 LIB         := $(B)/libseqmamba.a
-# tests/test_*.c: cmocka units; tests/check_*.c: kernels side by side. Each is one program; other files of tests/ are shared.
-TEST_MAIN   := $(wildcard tests/test_*.c tests/check_*.c)
-TEST_SHARED := $(patsubst %.c,$(B)/%.o,$(filter-out $(TEST_MAIN),$(wildcard tests/*.c)))
-TESTS       := $(patsubst tests/%.c,$(B)/tests/%,$(TEST_MAIN))
+# tests/test_*.c: cmocka units; tests/check_*.c: kernels side by side; the same shape for bench/ and fuzz/. Each is one
+# program; the other files of its folder are shared by all of them.
+programs     = $(patsubst %.c,$(B)/%,$(wildcard $(1)))
+shared       = $(patsubst %,$(B)/%.o,$(filter-out $(2:$(B)/%=%),$(basename $(wildcard $(1)/*.c))))
+TESTS       := $(call programs,tests/test_*.c tests/check_*.c)
+BENCHES     := $(call programs,tests/bench/bench_*.c)
+FUZZERS     := $(call programs,tests/fuzz/fuzz_*.c)
 
+# ---- build -----------------------------------------------------------------------------------------------------------
 .PHONY: all
-all: $(PROGRAMS) $(if $(filter release,$(MODE)),$(BIN)/libseqmamba.a)
+all: $(PROGRAMS) $(BIN)/libseqmamba.a $(BIN)/libseqmamba.so ## programs and library into bin/ (the default)
 
 $(BIN)/dna-mamba: $(GEN_OBJ) $(LIB)
 $(BIN)/seqmamba: $(PIPE_OBJ) $(LIB)
-$(BIN)/dna-mamba $(BIN)/seqmamba:
+$(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(FRONT_OBJ) $(LIB)
+$(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
+$(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
+$(TESTS): LINK_WITH := -lcmocka
+$(FUZZERS): LINK_WITH := -fsanitize=fuzzer
+$(PROGRAMS) $(TESTS) $(BENCHES) $(FUZZERS):
 	@mkdir -p $(@D)
-	@echo "  LINK $@"
-	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(LDLIBS_ALL)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LINK_WITH) $(LDLIBS_ALL)
 $(BIN)/libseqmamba.a: $(LIB)
 	@mkdir -p $(@D)
 	@cp $< $@
-$(LIB): $(LIB_OBJ)
-	@echo "  AR   $@"
+$(BIN)/libseqmamba.so: $(LIB)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -shared -Wl,-soname,libseqmamba.so.0 -o $@ $(LIB_OBJ) -Wl,--as-needed $(LDLIBS_ALL)
+$(LIB): $(LIB_OBJ) $(B)/members
+	@echo "  AR    $@"
 	@rm -f $@ && ar rcs $@ $(LIB_OBJ)
-# front-end objects without their main, for tests
-FRONT_OBJ := $(filter-out %/main.o,$(GEN_OBJ) $(PIPE_OBJ))
-$(B)/tests/%: $(B)/tests/%.o $(TEST_SHARED) $(FRONT_OBJ) $(LIB)
-	@echo "  LINK $@"
-	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS_ALL)
 
 define isa_rule
-$(B)/%.$(1).o: %.c
+$(B)/%.$(1).o: %.c | $(B)/probed
 	@mkdir -p $$(@D)
-	@echo "  CC   $$< ($(1))"
-	@$(CC) $(CPPFLAGS) -DMBK_ISA=$(1) -DMBK_ISA_$(1) $(CFLAGS_ALL) -O3 $(march.$(1)) -MMD -MP -c $$< -o $$@
+	@echo "  CC    $$< ($(1))"
+	@$(CC) $(CPPFLAGS_ALL) -DMBK_ISA=$(1) -DMBK_ISA_$(1) $(CFLAGS_ALL) $(if $(filter release,$(MODE)),-O3) $(march.$(1)) -MMD -MP -c $$< -o $$@
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
-$(B)/%.o: %.c
+$(B)/%.o: %.c | $(B)/probed
 	@mkdir -p $(@D)
-	@echo "  CC   $<"
-	@$(CC) $(CPPFLAGS) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
-$(B)/core/version.o: CPPFLAGS += -DMB_GIT_REV='"$(GIT_REV)"' -DMB_BUILD_FLAGS='"$(OPT)"'
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+	@echo "  CC    $<"
+	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+$(B)/core/version.o: $(B)/revision
+$(B)/core/version.o: CPPFLAGS_ALL += -DMB_GIT_REV='"$(shell cat $(B)/revision)"' -DMB_BUILD_FLAGS='"$(OPT)"'
+
+# Once for each object folder: says what was found, and stops with the names of the packages when something is missing.
+$(B)/probed:
+	@mkdir -p $(@D)
+	@CC='$(CC)' ARCH='$(ARCH)' ISAS='$(ISAS)' GEMM='$(GEMM)' HDF5='$(HDF5)' NVCC='$(NVCC)' NEEDED='$(NEEDED)' \
+	  bash .ci/probe.sh 'seqmamba $(VERSION), $(MODE) build in $(B)' && touch $@
+# Files that change only when what they say does.
+$(B)/members: SAYS = $(LIB_OBJ)
+$(B)/revision: SAYS = $(shell git describe --always --dirty 2>/dev/null)
+$(B)/members $(B)/revision: FORCE
+	@mkdir -p $(@D)
+	@echo '$(SAYS)' | cmp -s - $@ || echo '$(SAYS)' >$@
+FORCE:
 .SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# ---- what people ask for ---------------------------------------------------------------------------------------------
+.PHONY: help test check asan tsan fuzz fuzz-long bench cover demo format clean install uninstall
+test: ## install what is missing, build, run all tests
+	@bash .ci/setup.sh build test
+	@+bash tests/run.sh
+check: ## style, warnings as errors, static analysis, house rules
+	@bash .ci/setup.sh build test check
+	@+bash .ci/check.sh
+asan tsan: ## tests under the address / thread sanitizer
+	@+bash tests/run.sh $@
+fuzz: ## each fuzzer for some seconds
+	@+bash tests/run.sh fuzz
+fuzz-long: ## each fuzzer for ten minutes
+	@+SEQMAMBA_FUZZ_SECONDS=600 SEQMAMBA_TEST_TIMEOUT=1200 bash tests/run.sh fuzz
+bench: all $(BENCHES) ## measured against this machine's floors
+	@for b in $(BENCHES); do $$b || exit 1; done
+cover: ## test coverage by file
+	@+bash .ci/cover.sh
+format: ## clang-format, in place
+	@git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' | xargs clang-format -i
+clean: ## remove all that was built
+	rm -rf build bin
+help: ## this list
+	@echo 'make [TARGET] [CC=clang] [MODE=release|asan|tsan|fuzz|cover] [GEMM=onednn|openblas|none] [CFLAGS=...]'
+	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
+
+# For scripts.
+.PHONY: tests benches fuzzers list-tests list-fuzzers list-bin list-flags list-left-out
+tests: $(TESTS)
+benches: $(BENCHES)
+fuzzers: $(FUZZERS)
+list-tests: ; @echo $(TESTS)
+list-fuzzers: ; @echo $(FUZZERS)
+list-bin: ; @echo $(BIN)
+list-flags: ; @echo '$(CPPFLAGS_ALL) $(filter-out $(OPT),$(CFLAGS_ALL))'
+list-left-out: ; @echo $(filter-out $(CHOSEN),$(OPTIONAL))

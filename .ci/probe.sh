@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Prints what the Makefile found on this machine (it passes its findings in the environment); fails, naming the packages,
+# when something that the build cannot do without is missing. Argument: the heading.
+set -u
+version() { pkg-config --modversion "$1" 2>/dev/null; }
+row() { printf '  %-9s %s\n' "$1" "$2"; }
+
+echo "$1"
+row compiler "$("$CC" --version 2>/dev/null | head -1) for $ARCH ($ISAS)"
+case $GEMM in
+onednn)
+    v=$(printf '#include <dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR' | "$CC" -E -P -x c - 2>/dev/null | tail -1 | tr -d ' ')
+    row GEMM "oneDNN $v"
+    ;;
+openblas) row GEMM "OpenBLAS $(version openblas) (oneDNN is faster: apt-get install libdnnl-dev)" ;;
+*) row GEMM "none: plain C, slow (apt-get install libdnnl-dev)" ;;
+esac
+row HDF5 "$([ -n "$HDF5" ] && version "$HDF5" || echo "not found: no .h5 output (apt-get install libhdf5-dev)")"
+row htslib "$(version htslib)"
+if [ -n "$NVCC" ]; then
+    row CUDA "$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p'), not used: no GPU kernels yet"
+else
+    row CUDA "no nvcc"
+fi
+missing=''
+command -v "$CC" >/dev/null || missing+=" a C compiler ($CC)"
+command -v pkg-config >/dev/null || missing+=" pkg-config"
+for m in $NEEDED; do
+    [ -n "$(version "$m")" ] || missing+=" $m"
+done
+[ -z "$missing" ] && exit 0
+echo "missing:$missing" >&2
+echo "bash .ci/setup.sh installs them (Debian, Ubuntu) or names the packages (elsewhere)." >&2
+exit 1
