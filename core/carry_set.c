@@ -3,14 +3,12 @@
 
 #include "core/tile.h"
 
-static size_t rounded(size_t floats)
-{
+static size_t rounded(size_t floats) {
     return (floats + 15) / 16 * 16 + 16; /* never empty, on cache lines of its own */
 }
 
 /* Slots and floats of one pass; fills the set's tables when s is given. */
-static void lay_out(const mb_runner *r, int pass, mb_carry_set *s, int *n_slots, size_t *floats)
-{
+static void lay_out(const mb_runner *r, int pass, mb_carry_set *s, int *n_slots, size_t *floats) {
     const mb_pass *p = &r->passes.pass[pass];
     int slots = 0;
     size_t used = 0;
@@ -30,8 +28,7 @@ static void lay_out(const mb_runner *r, int pass, mb_carry_set *s, int *n_slots,
     *floats = used;
 }
 
-static void measure(const mb_runner *r, int *slots, int *ops, size_t *floats)
-{
+static void measure(const mb_runner *r, int *slots, int *ops, size_t *floats) {
     *slots = *ops = 0;
     *floats = 0;
     for (int pass = 0; pass < r->passes.n_passes; pass++) {
@@ -46,16 +43,14 @@ static void measure(const mb_runner *r, int *slots, int *ops, size_t *floats)
     *slots += r->n_taps;
 }
 
-size_t mb_carry_set_bytes(const mb_runner *r)
-{
+size_t mb_carry_set_bytes(const mb_runner *r) {
     int slots, ops;
     size_t floats;
     measure(r, &slots, &ops, &floats);
     return floats * sizeof(float) + (size_t)slots * sizeof(mb_slot);
 }
 
-int mb_carry_set_create(mb_carry_set **out, const mb_runner *r, mb_err *e)
-{
+int mb_carry_set_create(mb_carry_set **out, const mb_runner *r, mb_err *e) {
     int slots, ops;
     size_t floats;
     measure(r, &slots, &ops, &floats);
@@ -73,8 +68,7 @@ int mb_carry_set_create(mb_carry_set **out, const mb_runner *r, mb_err *e)
     return mb_fail(e, MB_NOMEM, "no memory for %zu bytes of recurrent state", floats * sizeof(float));
 }
 
-void mb_carry_set_destroy(mb_carry_set *s)
-{
+void mb_carry_set_destroy(mb_carry_set *s) {
     if (!s)
         return;
     mb_free(s->slot);
@@ -83,8 +77,7 @@ void mb_carry_set_destroy(mb_carry_set *s)
     mb_free(s);
 }
 
-void mb_carry_set_start(mb_carry_set *s, const mb_runner *r, int pass)
-{
+void mb_carry_set_start(mb_carry_set *s, const mb_runner *r, int pass) {
     lay_out(r, pass, s, &s->n_slots, &s->floats);
     s->sink_first = s->n_slots;
     s->n_slots += r->n_taps;
@@ -94,8 +87,7 @@ void mb_carry_set_start(mb_carry_set *s, const mb_runner *r, int pass)
     mb_carry_set_rewind(s);
 }
 
-void mb_carry_set_rewind(mb_carry_set *s)
-{
+void mb_carry_set_rewind(mb_carry_set *s) {
     for (int i = 0; i < s->n_slots; i++)
         atomic_store_explicit(&s->slot[i].turn, 0, memory_order_relaxed);
 }

@@ -18,7 +18,7 @@ typedef enum mb_bidirectional { MB_BIDIR_NONE, MB_BIDIR_ADD, MB_BIDIR_MULTIPLY }
 typedef struct mb_config {
     mb_family family;
     mb_mixer_kind mixer;
-    int D;        /* d_model */
+    int D; /* d_model */
     int n_layer;
     int V;        /* rows of the embedding: vocabulary padded as the original pads it */
     int V_config; /* vocab_size as written in config.json */
@@ -37,8 +37,8 @@ typedef struct mb_config {
     int has_head;
     int n_complement;
     int complement[MB_MAX_COMPLEMENT]; /* token -> complementary token, rcps only */
-    int pad_token;        /* ignore_index of the masked loss; -1 none */
-    float residual_scale; /* 1 */
+    int pad_token;                     /* ignore_index of the masked loss; -1 none */
+    float residual_scale;              /* 1 */
 } mb_config;
 
 /* dir/config.json, or the file itself. Names the key and its place when one is missing, of the wrong type, out of range

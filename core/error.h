@@ -5,8 +5,8 @@
 #include "kernels/kernel.h"
 #include "kernels/status.h"
 
-#define MB_ASSERT(cond) MBK_ASSERT(cond)
-#define MB_MUST_USE __attribute__((warn_unused_result))
+#define MB_ASSERT(cond)      MBK_ASSERT(cond)
+#define MB_MUST_USE          __attribute__((warn_unused_result))
 #define MB_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 typedef struct mb_err {

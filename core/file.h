@@ -20,7 +20,8 @@ int mb_out_commit(mb_out *o, mb_err *e) MB_MUST_USE;
 void mb_out_abort(mb_out *o); /* removes the temporary file, frees; NULL is fine */
 void mb_out_abort_all(void);
 
-/* Whole file into memory (one more byte, zero). max_bytes guards against surprises (MB_FORMAT beyond). Free with mb_free. */
+/* Whole file into memory (one more byte, zero). max_bytes guards against surprises (MB_FORMAT beyond). Free with
+ * mb_free. */
 int mb_file_read_all(const char *path, size_t max_bytes, char **data, size_t *size, mb_err *e) MB_MUST_USE;
 /* Read-only mapping. */
 typedef struct mb_map {
@@ -31,7 +32,7 @@ int mb_file_map(mb_map *m, const char *path, mb_err *e) MB_MUST_USE;
 void mb_file_unmap(mb_map *m);
 int mb_file_exists(const char *path);
 int mb_dir_exists(const char *path);
-int64_t mb_dir_free_bytes(const char *path_in_dir); /* of the file system that would hold the path; -1 unknown */
+int64_t mb_dir_free_bytes(const char *path_in_dir);    /* of the file system that would hold the path; -1 unknown */
 char *mb_path_join(const char *dir, const char *name); /* mb_free; NULL without memory */
 /* Lower-case hex SHA-256 of a file or of bytes (libcrypto); hex holds 65 bytes. */
 int mb_file_sha256(const char *path, char *hex, mb_err *e) MB_MUST_USE;

@@ -7,21 +7,19 @@
 #include "core/groups.h"
 #include "core/tile.h"
 
-int mb_tokens_read(void *user, int64_t from, int n, int32_t *token)
-{
+int mb_tokens_read(void *user, int64_t from, int n, int32_t *token) {
     memcpy(token, (const int32_t *)user + from, (size_t)n * sizeof *token);
     return MB_OK;
 }
 
-int mb_tokens8_read(void *user, int64_t from, int n, int32_t *token)
-{
+int mb_tokens8_read(void *user, int64_t from, int n, int32_t *token) {
     const uint8_t *t = (const uint8_t *)user + from;
     for (int i = 0; i < n; i++)
         token[i] = t[i];
     return MB_OK;
 }
 
-typedef struct run {
+typedef struct job {
     const mb_model *m;
     mb_forward_options o;
     int last[1];          /* the default layer list */
@@ -32,10 +30,9 @@ typedef struct run {
     mb_groups groups;
     mb_arena arena;
     mb_worker *worker;
-} run;
+} job;
 
-static void run_fini(run *r)
-{
+static void run_fini(job *r) {
     mb_groups_free(&r->groups);
     if (r->n_ready > 0)
         mb_runner_fini(&r->kept);
@@ -46,8 +43,7 @@ static void run_fini(run *r)
     mb_arena_destroy(&r->arena);
 }
 
-static int make_lanes(run *r, const mb_sequence *seq, int n, mb_err *e)
-{
+static int make_lanes(job *r, const mb_sequence *seq, int n, mb_err *e) {
     const int strands = mb_model_strands(r->m), want = r->o.strands ? r->o.strands : (1 << strands) - 1;
     if (want >> strands)
         return mb_fail(e, MB_RANGE, "this model has no reverse-complement strand of its own");
@@ -64,9 +60,8 @@ static int make_lanes(run *r, const mb_sequence *seq, int n, mb_err *e)
     return MB_OK;
 }
 
-static int run_init(run *r, const mb_model *m, const mb_sequence *seq, int n, const mb_forward_options *o, mb_err *e)
-{
-    *r = (run){.m = m, .o = *o, .last = {m->config.n_layer}};
+static int run_init(job *r, const mb_model *m, const mb_sequence *seq, int n, const mb_forward_options *o, mb_err *e) {
+    *r = (job){.m = m, .o = *o, .last = {m->config.n_layer}};
     MB_ASSERT(o->threads > 0);
     if (!r->o.layers) {
         r->o.layers = r->last;
@@ -86,8 +81,7 @@ static int run_init(run *r, const mb_model *m, const mb_sequence *seq, int n, co
     return rc;
 }
 
-static int make_workers(run *r, mb_err *e)
-{
+static int make_workers(job *r, mb_err *e) {
     mb_arena measure = {0};
     mb_worker throwaway;
     r->worker = mb_calloc((size_t)r->o.threads, sizeof *r->worker);
@@ -101,10 +95,10 @@ static int make_workers(run *r, mb_err *e)
     return rc;
 }
 
-/* ---- many short lanes: each on one worker --------------------------------------------------------------------------- */
+/* ---- many short lanes: each on one worker ---------------------------------------------------------------------------
+ */
 
-static void run_lane_alone(mb_runner *r, mb_worker *w, mb_lane *lane)
-{
+static void run_lane_alone(mb_runner *r, mb_worker *w, mb_lane *lane) {
     for (int pass = 0; pass < r->passes.n_passes; pass++) {
         mb_carry_set_start(lane->carry, r, pass);
         for (int64_t turn = 0; turn < lane->tiles; turn++) {
@@ -115,8 +109,7 @@ static void run_lane_alone(mb_runner *r, mb_worker *w, mb_lane *lane)
     }
 }
 
-static void solo_worker(run *run, mb_runner *r, const mb_group *g, atomic_int *next)
-{
+static void solo_worker(job *run, mb_runner *r, const mb_group *g, atomic_int *next) {
     mb_worker *w = &run->worker[omp_get_thread_num()];
     mb_carry_set *carry = NULL;
     mb_stream *stream = NULL;
@@ -141,14 +134,14 @@ static void solo_worker(run *run, mb_runner *r, const mb_group *g, atomic_int *n
     mb_stream_destroy(stream);
 }
 
-static void run_solo(run *run, mb_runner *r, const mb_group *g)
-{
+static void run_solo(job *run, mb_runner *r, const mb_group *g) {
     atomic_int next = 0;
 #pragma omp parallel num_threads(run->o.threads)
     solo_worker(run, r, g, &next);
 }
 
-/* ---- long lanes: workers share the tiles ---------------------------------------------------------------------------- */
+/* ---- long lanes: workers share the tiles ----------------------------------------------------------------------------
+ */
 
 typedef struct claims { /* tiles of one pass, handed out in order: turn by turn, lane by lane */
     pthread_mutex_t lock;
@@ -156,8 +149,7 @@ typedef struct claims { /* tiles of one pass, handed out in order: turn by turn,
     int lane;
 } claims;
 
-static int claim(const run *run, const mb_group *g, claims *c, int *lane, int64_t *turn)
-{
+static int claim(const job *run, const mb_group *g, claims *c, int *lane, int64_t *turn) {
     int found = 0;
     pthread_mutex_lock(&c->lock);
     for (int passed = 0; passed <= g->count && !found; passed++) {
@@ -173,8 +165,7 @@ static int claim(const run *run, const mb_group *g, claims *c, int *lane, int64_
     return found;
 }
 
-static void share_pass(run *run, mb_runner *r, const mb_group *g, claims *c, int pass)
-{
+static void share_pass(job *run, mb_runner *r, const mb_group *g, claims *c, int pass) {
     mb_worker *w = &run->worker[omp_get_thread_num()];
     int lane;
     int64_t turn;
@@ -182,8 +173,7 @@ static void share_pass(run *run, mb_runner *r, const mb_group *g, claims *c, int
         mb_tile_run(r, w, &run->lane[lane], pass, turn);
 }
 
-static int open_lanes(run *run, mb_runner *r, const mb_group *g, mb_err *e)
-{
+static int open_lanes(job *run, mb_runner *r, const mb_group *g, mb_err *e) {
     int rc = MB_OK;
     for (int i = g->first; i < g->first + g->count && rc == MB_OK; i++) {
         mb_lane *l = &run->lane[i];
@@ -195,8 +185,7 @@ static int open_lanes(run *run, mb_runner *r, const mb_group *g, mb_err *e)
     return rc;
 }
 
-static void close_lanes(run *run, const mb_group *g)
-{
+static void close_lanes(job *run, const mb_group *g) {
     for (int i = g->first; i < g->first + g->count; i++) {
         mb_carry_set_destroy(run->lane[i].carry);
         mb_stream_destroy(run->lane[i].stream);
@@ -205,8 +194,7 @@ static void close_lanes(run *run, const mb_group *g)
     }
 }
 
-static void run_shared(run *run, mb_runner *r, const mb_group *g)
-{
+static void run_shared(job *run, mb_runner *r, const mb_group *g) {
     mb_err e = {0};
     int rc = open_lanes(run, r, g, &e);
     if (rc != MB_OK)
@@ -223,10 +211,10 @@ static void run_shared(run *run, mb_runner *r, const mb_group *g)
     close_lanes(run, g);
 }
 
-/* ---- public --------------------------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------------------------------
+ */
 
-static void prepare(run *run, mb_runner *r, const mb_sink *sink)
-{
+static void prepare(job *run, mb_runner *r, const mb_sink *sink) {
     r->sink = sink;
     r->progress = run->o.progress;
     r->user_stop = run->o.stop;
@@ -235,9 +223,8 @@ static void prepare(run *run, mb_runner *r, const mb_sink *sink)
 }
 
 int mb_forward_run(const mb_model *m, const mb_sequence *seq, int n, const mb_forward_options *o, const mb_sink *sink,
-                   mb_err *e)
-{
-    run run;
+                   mb_err *e) {
+    job run;
     int rc = run_init(&run, m, seq, n, o, e);
     if (rc == MB_OK)
         rc = make_workers(&run, e);
@@ -260,10 +247,9 @@ int mb_forward_run(const mb_model *m, const mb_sequence *seq, int n, const mb_fo
     return rc;
 }
 
-int mb_forward_plan_make(const mb_model *m, const int64_t *lengths, int n, const mb_forward_options *o, mb_forward_plan *plan,
-                         mb_err *e)
-{
-    run run = {0};
+int mb_forward_plan_make(const mb_model *m, const int64_t *lengths, int n, const mb_forward_options *o,
+                         mb_forward_plan *plan, mb_err *e) {
+    job run = {0};
     mb_sequence *seq = mb_calloc((size_t)n + 1, sizeof *seq);
     int rc = seq ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for %d sequences", n);
     for (int i = 0; i < n && rc == MB_OK; i++)

@@ -1,10 +1,10 @@
 /* Running a model over sequences of any length, exactly.
  *
- * A stack of causal layers needs one pass; each bidirectional layer is begun in one direction and finished in the other,
- * so a bidirectional stack of n layers takes n+1 alternating passes ("sweeps") over a stream of residuals. The stream
- * lives in memory if it fits the budget and in a scratch file if not; what is kept per row is chosen by the budget too
- * (everything, or the lean part with the projections recomputed). The bits of the result depend on none of this, nor on
- * the number of threads, nor on which sequences run together. */
+ * A stack of causal layers needs one pass; each bidirectional layer is begun in one direction and finished in the
+ * other, so a bidirectional stack of n layers takes n+1 alternating passes ("sweeps") over a stream of residuals. The
+ * stream lives in memory if it fits the budget and in a scratch file if not; what is kept per row is chosen by the
+ * budget too (everything, or the lean part with the projections recomputed). The bits of the result depend on none of
+ * this, nor on the number of threads, nor on which sequences run together. */
 #ifndef MB_FORWARD_H
 #define MB_FORWARD_H
 #include <stdatomic.h>
@@ -19,7 +19,8 @@ typedef struct mb_sequence {
     void *user;
 } mb_sequence;
 
-/* read() for tokens already in memory: user is the int32_t array (mb_tokens_read) or a uint8_t array (mb_tokens8_read). */
+/* read() for tokens already in memory: user is the int32_t array (mb_tokens_read) or a uint8_t array (mb_tokens8_read).
+ */
 int mb_tokens_read(void *user, int64_t from, int n, int32_t *token);
 int mb_tokens8_read(void *user, int64_t from, int n, int32_t *token);
 
@@ -40,20 +41,20 @@ typedef struct mb_rows {
 } mb_rows;
 
 typedef struct mb_sink {
-    /* Pieces of one (sequence, strand, layer) come one after the other in the order of the pass (left to right or right to
-     * left, fixed by the model); pieces of different ones may come at the same time from different workers. */
+    /* Pieces of one (sequence, strand, layer) come one after the other in the order of the pass (left to right or right
+     * to left, fixed by the model); pieces of different ones may come at the same time from different workers. */
     int (*rows)(void *user, const mb_rows *r, mb_err *e);
     void *user;
 } mb_sink;
 
 typedef struct mb_forward_options {
-    int threads;           /* > 0 */
-    int64_t memory;        /* budget in bytes for streams (weights and outputs not counted); 0 = what is free */
-    const char *scratch;   /* folder for the scratch file; NULL = $TMPDIR or /tmp */
-    const int *layers;     /* which streams to deliver, ascending; NULL = {n_layer} */
+    int threads;         /* > 0 */
+    int64_t memory;      /* budget in bytes for streams (weights and outputs not counted); 0 = what is free */
+    const char *scratch; /* folder for the scratch file; NULL = $TMPDIR or /tmp */
+    const int *layers;   /* which streams to deliver, ascending; NULL = {n_layer} */
     int n_layers;
-    int strands;           /* bit 0: forward, bit 1: reverse complement; 0 = all the model has */
-    mb_progress *progress; /* counts tokens * (1 / passes); may be NULL */
+    int strands;            /* bit 0: forward, bit 1: reverse complement; 0 = all the model has */
+    mb_progress *progress;  /* counts tokens * (1 / passes); may be NULL */
     const atomic_int *stop; /* may be NULL; when set the run ends with MB_STOPPED */
 } mb_forward_options;
 
@@ -68,8 +69,8 @@ typedef struct mb_forward_plan {
     int groups;            /* sequences and strands are run in so many groups, one after the other, to fit */
 } mb_forward_plan;
 
-int mb_forward_plan_make(const mb_model *m, const int64_t *lengths, int n, const mb_forward_options *o, mb_forward_plan *plan,
-                         mb_err *e) MB_MUST_USE;
+int mb_forward_plan_make(const mb_model *m, const int64_t *lengths, int n, const mb_forward_options *o,
+                         mb_forward_plan *plan, mb_err *e) MB_MUST_USE;
 int mb_forward_run(const mb_model *m, const mb_sequence *seq, int n, const mb_forward_options *o, const mb_sink *sink,
                    mb_err *e) MB_MUST_USE;
 
@@ -78,7 +79,7 @@ int mb_forward_run(const mb_model *m, const mb_sequence *seq, int n, const mb_fo
 int mb_forward_hidden(const mb_model *m, const int32_t *token, int64_t length, int layer, const mb_forward_options *o,
                       float *hidden, float *logits, mb_err *e) MB_MUST_USE;
 /* The share of r (rows after the final norm, as a sink gets them) in the logits: out (r->n, V). The logits of an
- * RC-equivariant model are the sum of the shares of both strands; accumulate = 1 adds to out. May be called from a sink;
- * the pieces of two strands can come at the same time, so each strand needs its own buffer or a lock. */
+ * RC-equivariant model are the sum of the shares of both strands; accumulate = 1 adds to out. May be called from a
+ * sink; the pieces of two strands can come at the same time, so each strand needs its own buffer or a lock. */
 int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumulate, mb_err *e) MB_MUST_USE;
 #endif

@@ -2,29 +2,29 @@
 #include <string.h>
 
 #include "core/forward.h"
+#include "core/mem.h"
 
 typedef struct whole {
     const mb_model *m;
     int64_t length;
-    float *hidden;   /* (length, width) or NULL */
+    float *hidden;    /* (length, width) or NULL */
     float *logits[2]; /* (length, V) of each strand, or NULL */
 } whole;
 
-static int take_rows(void *user, const mb_rows *r, mb_err *e)
-{
+static int take_rows(void *user, const mb_rows *r, mb_err *e) {
     whole *w = user;
     const size_t D = (size_t)mb_model_config(w->m)->D, width = (size_t)mb_model_width(w->m);
     if (w->hidden)
         for (int i = 0; i < r->n; i++)
-            memcpy(w->hidden + (size_t)(r->from + i) * width + (size_t)r->column, r->row + (size_t)i * D, D * sizeof(float));
+            memcpy(w->hidden + (size_t)(r->from + i) * width + (size_t)r->column, r->row + (size_t)i * D,
+                   D * sizeof(float));
     if (w->logits[r->strand])
         return mb_head_logits(w->m, r, w->logits[r->strand] + (size_t)r->from * (size_t)mb_model_config(w->m)->V, 0, e);
     return MB_OK;
 }
 
 int mb_forward_hidden(const mb_model *m, const int32_t *token, int64_t length, int layer, const mb_forward_options *o,
-                      float *hidden, float *logits, mb_err *e)
-{
+                      float *hidden, float *logits, mb_err *e) {
     const size_t count = (size_t)length * (size_t)mb_model_config(m)->V;
     const mb_sequence seq = {.length = length, .read = mb_tokens_read, .user = (void *)(uintptr_t)token};
     mb_forward_options options = *o;

@@ -12,25 +12,21 @@ typedef struct sizes {
     int64_t memory;
 } sizes;
 
-static int64_t record_bytes(const sizes *s, int kept)
-{
+static int64_t record_bytes(const sizes *s, int kept) {
     const size_t floats = mb_record_floats(kept ? s->kept : s->lean);
     return s->streamed ? (int64_t)((floats + 15) / 16 * 16 * sizeof(float)) : 0;
 }
 
-static int64_t lane_bytes(const sizes *s, int lane, int kept)
-{
+static int64_t lane_bytes(const sizes *s, int lane, int kept) {
     return s->lane[lane].tiles * record_bytes(s, kept);
 }
 
-static int shorter(const sizes *s, int lane)
-{
+static int shorter(const sizes *s, int lane) {
     return s->lane[lane].tiles <= SOLO_TILES;
 }
 
 /* A run of short lanes from `first`, each worker holding the stream of one at a time. */
-static int solo_group(const sizes *s, int first, mb_group *g)
-{
+static int solo_group(const sizes *s, int first, mb_group *g) {
     int count = 0;
     int64_t most = 0;
     while (first + count < s->n_lanes && shorter(s, first + count)) {
@@ -49,8 +45,7 @@ static int solo_group(const sizes *s, int first, mb_group *g)
 }
 
 /* One lane, and as many more as fit in memory in the same way, up to a few per worker. */
-static void shared_group(const sizes *s, int first, mb_group *g)
-{
+static void shared_group(const sizes *s, int first, mb_group *g) {
     const int most = s->threads > 2 ? s->threads : 2;
     int kept = lane_bytes(s, first, 1) <= s->memory;
     int64_t used = lane_bytes(s, first, kept);
@@ -70,8 +65,7 @@ static void shared_group(const sizes *s, int first, mb_group *g)
     }
 }
 
-static void note_worst(const sizes *s, const mb_group *g, mb_forward_plan *plan)
-{
+static void note_worst(const sizes *s, const mb_group *g, mb_forward_plan *plan) {
     const int64_t record = record_bytes(s, g->kept);
     int64_t memory = 0, scratch = 0;
     if (g->solo) {
@@ -91,15 +85,13 @@ static void note_worst(const sizes *s, const mb_group *g, mb_forward_plan *plan)
     plan->worker_bytes = work > plan->worker_bytes ? work : plan->worker_bytes;
 }
 
-static int64_t free_memory(void)
-{
+static int64_t free_memory(void) {
     const long pages = sysconf(_SC_AVPHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     return pages > 0 && size > 0 ? (int64_t)pages * size / 2 : (int64_t)1 << 30;
 }
 
-int mb_groups_make(mb_groups *g, const mb_runner *kept, const mb_runner *lean, const mb_lane *lane, int n_lanes, int threads,
-                   int64_t memory, mb_err *e)
-{
+int mb_groups_make(mb_groups *g, const mb_runner *kept, const mb_runner *lean, const mb_lane *lane, int n_lanes,
+                   int threads, int64_t memory, mb_err *e) {
     const sizes s = {.kept = kept,
                      .lean = lean,
                      .lane = lane,
@@ -123,8 +115,7 @@ int mb_groups_make(mb_groups *g, const mb_runner *kept, const mb_runner *lean, c
     return MB_OK;
 }
 
-void mb_groups_free(mb_groups *g)
-{
+void mb_groups_free(mb_groups *g) {
     mb_free(g->group);
     *g = (mb_groups){0};
 }

@@ -4,8 +4,7 @@
 #include "core/forward.h"
 #include "core/model_internal.h"
 
-static float *complement_head(const mb_model *m)
-{
+static float *complement_head(const mb_model *m) {
     const int D = m->config.D, V = m->config.V;
     float *w = mb_malloc((size_t)V * (size_t)D * sizeof *w);
     for (int v = 0; w && v < V; v++) {
@@ -16,8 +15,7 @@ static float *complement_head(const mb_model *m)
     return w;
 }
 
-mb_heads *mb_heads_create(mb_err *e)
-{
+mb_heads *mb_heads_create(mb_err *e) {
     mb_heads *h = mb_calloc(1, sizeof *h);
     if (h)
         pthread_mutex_init(&h->lock, NULL);
@@ -26,8 +24,7 @@ mb_heads *mb_heads_create(mb_err *e)
     return h;
 }
 
-void mb_heads_destroy(mb_heads *h, const mbk_ops *ops)
-{
+void mb_heads_destroy(mb_heads *h, const mbk_ops *ops) {
     if (!h)
         return;
     for (int i = 0; i < 2; i++) {
@@ -39,8 +36,7 @@ void mb_heads_destroy(mb_heads *h, const mbk_ops *ops)
     mb_free(h);
 }
 
-static int prepare(const mb_model *m, int half, mb_err *e)
-{
+static int prepare(const mb_model *m, int half, mb_err *e) {
     mb_heads *h = m->heads;
     const float *w = m->params->head_w;
     if (!w)
@@ -57,8 +53,7 @@ static int prepare(const mb_model *m, int half, mb_err *e)
     return mb_fail(e, rc, "cannot prepare the head's matrix product: %s", mb_status_words(rc));
 }
 
-const mbk_linear *mb_model_head(const mb_model *m, int half, mb_err *e)
-{
+const mbk_linear *mb_model_head(const mb_model *m, int half, mb_err *e) {
     MB_ASSERT(half == 0 || half == 1);
     pthread_mutex_lock(&m->heads->lock);
     if (!m->heads->head[half])
@@ -68,8 +63,7 @@ const mbk_linear *mb_model_head(const mb_model *m, int half, mb_err *e)
     return head;
 }
 
-int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumulate, mb_err *e)
-{
+int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumulate, mb_err *e) {
     const mbk_ctx ctx = {r->worker, NULL};
     const mbk_linear *head = mb_model_head(m, r->column ? 1 : 0, e);
     if (!head)
@@ -78,8 +72,8 @@ int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumula
     return rc == MB_OK ? rc : mb_fail(e, rc, "logits of %d rows: %s", r->n, mb_status_words(rc));
 }
 
-int mb_model_head_step(const mb_model *m, const mbk_linear *head, int worker, int workers, const float *x, float *logits)
-{
+int mb_model_head_step(const mb_model *m, const mbk_linear *head, int worker, int workers, const float *x,
+                       float *logits) {
     const mbk_ctx ctx = {worker, NULL};
     const int64_t units = (m->config.V + 15) / 16;
     int from = (int)(units * worker / workers) * 16, to = (int)(units * (worker + 1) / workers) * 16;

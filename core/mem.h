@@ -12,7 +12,7 @@ void *mb_realloc(void *p, size_t n);
 void *mb_realloc_array(void *p, size_t count, size_t size);
 char *mb_strdup(const char *s);
 char *mb_asprintf(const char *fmt, ...) MB_PRINTF(1, 2); /* NULL on failure */
-void mb_free(void *p); /* NULL is fine */
+void mb_free(void *p);                                   /* NULL is fine */
 
 /* Large 64-byte aligned block, huge pages asked for; contents zero. Free with mb_big_free and the same size. */
 void *mb_big_alloc(size_t n);

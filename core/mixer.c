@@ -13,8 +13,7 @@
 #endif
 
 /* Spins shortly, then yields, then sleeps: a machine with more workers than cores must still make progress. */
-static void back_off(long attempt)
-{
+static void back_off(long attempt) {
     if (attempt < 2000) {
         RELAX();
     } else if (attempt < 4000) {
@@ -25,8 +24,7 @@ static void back_off(long attempt)
     }
 }
 
-float *mb_carry_wait(const mb_carry *c, int slot)
-{
+float *mb_carry_wait(const mb_carry *c, int slot) {
     mb_slot *s = &c->slot[slot];
     for (long attempt = 0; atomic_load_explicit(&s->turn, memory_order_acquire) != c->turn; attempt++) {
         if (c->stop && atomic_load_explicit(c->stop, memory_order_relaxed))
@@ -36,13 +34,11 @@ float *mb_carry_wait(const mb_carry *c, int slot)
     return s->data;
 }
 
-void mb_carry_pass(const mb_carry *c, int slot)
-{
+void mb_carry_pass(const mb_carry *c, int slot) {
     atomic_store_explicit(&c->slot[slot].turn, c->turn + 1, memory_order_release);
 }
 
-const mb_mixer_class *mb_mixer_class_of(mb_mixer_kind kind)
-{
+const mb_mixer_class *mb_mixer_class_of(mb_mixer_kind kind) {
     switch (kind) {
     case MB_MIXER_MAMBA1:
         return &mb_mamba1_class;

@@ -26,8 +26,8 @@ typedef struct mb_slot {
 } mb_slot;
 
 typedef struct mb_carry {
-    mb_slot *slot;         /* mb_mixer_slots() of them */
-    int64_t turn;          /* position of this tile in its pass, from 0 */
+    mb_slot *slot;          /* mb_mixer_slots() of them */
+    int64_t turn;           /* position of this tile in its pass, from 0 */
     const atomic_int *stop; /* set when any worker failed: waiting ends with MB_STOPPED */
 } mb_carry;
 
@@ -42,22 +42,22 @@ typedef struct mb_mixer_tile {
     const mbk_ctx *ctx;
     int rows;
     mb_direction direction;
-    int phase;         /* 0 .. phases-1 */
-    const float *u;    /* (rows,D) normalised input; NULL in phase 1 of a kept tile whose class keeps more than lean */
-    float *saved;      /* (rows * saved floats): written by phase 0, read by phase 1 */
-    int kept;          /* saved holds everything (1) or the lean part only (0; u is given again) */
-    float *out;        /* (rows,D) the mixer's output; last phase only */
+    int phase;      /* 0 .. phases-1 */
+    const float *u; /* (rows,D) normalised input; NULL in phase 1 of a kept tile whose class keeps more than lean */
+    float *saved;   /* (rows * saved floats): written by phase 0, read by phase 1 */
+    int kept;       /* saved holds everything (1) or the lean part only (0; u is given again) */
+    float *out;     /* (rows,D) the mixer's output; last phase only */
     mb_carry carry;
-    float *scratch;    /* mb_mixer_class.scratch_floats(rows) */
+    float *scratch; /* mb_mixer_class.scratch_floats(rows) */
 } mb_mixer_tile;
 
 /* One token on a team of workers inside one OpenMP parallel region; every worker calls with its own index. */
 typedef struct mb_step {
     int worker, workers;
-    const float *u;       /* (D) normalised input, the same for all workers */
-    float *out;           /* (D) shared; complete for all workers when step returns */
-    float *const *state;  /* data of each slot of phase 0 */
-    float *scratch;       /* shared, scratch_floats(1) */
+    const float *u;      /* (D) normalised input, the same for all workers */
+    float *out;          /* (D) shared; complete for all workers when step returns */
+    float *const *state; /* data of each slot of phase 0 */
+    float *scratch;      /* shared, scratch_floats(1) */
 } mb_step;
 
 typedef struct mb_mixer_class {

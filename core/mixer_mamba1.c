@@ -1,6 +1,7 @@
 /* Mamba-1 mixers: causal (mb_mamba1_class) and bidirectional (mb_bimamba1_class, Caduceus' BiMamba).
  *
- *   [x z] = in_proj u;  x = SiLU(conv(x));  [r B C] = x_proj x;  y = scan(x, dt_proj r, B, C);  out = out_proj(y SiLU(z))
+ *   [x z] = in_proj u;  x = SiLU(conv(x));  [r B C] = x_proj x;  y = scan(x, dt_proj r, B, C);  out = out_proj(y
+ * SiLU(z))
  *
  * Bidirectional, tied and added: out_proj is linear and shared, so out = out_proj((y_f + y_r) SiLU(z)) with one in_proj
  * and one out_proj for both directions. Phase 0 keeps y of its direction (and [x z] when memory allows), phase 1 adds
@@ -45,16 +46,15 @@ typedef struct work { /* one tile's scratch */
     float *y;         /* (rows,E) */
 } work;
 
-static const mamba *as_mamba(const mb_mixer *m)
-{
+static const mamba *as_mamba(const mb_mixer *m) {
     return (const mamba *)(const void *)m;
 }
 
-/* ---- creation ------------------------------------------------------------------------------------------------------- */
+/* ---- creation -------------------------------------------------------------------------------------------------------
+ */
 
-static int make_linear(const mbk_ops *ops, mbk_linear **out, int n_out, int k_in, const float *w, mbk_precision precision,
-                       int tile, const char *what, mb_err *e)
-{
+static int make_linear(const mbk_ops *ops, mbk_linear **out, int n_out, int k_in, const float *w,
+                       mbk_precision precision, int tile, const char *what, mb_err *e) {
     mbk_linear_spec spec = {.Nout = n_out, .Kin = k_in, .W = w, .precision = precision, .M_typical = tile};
     int rc = ops->linear_create(out, &spec);
     if (rc != MB_OK)
@@ -63,8 +63,7 @@ static int make_linear(const mbk_ops *ops, mbk_linear **out, int n_out, int k_in
     return MB_OK;
 }
 
-static int fold_dir(mamba *m, mamba_dir *d, const mb_mamba1_params *p, mb_err *e)
-{
+static int fold_dir(mamba *m, mamba_dir *d, const mb_mamba1_params *p, mb_err *e) {
     const size_t E = (size_t)m->E, N = (size_t)m->N, K = (size_t)m->K;
     d->conv_w = mb_malloc(K * E * sizeof(float));
     d->a2 = mb_malloc(N * E * sizeof(float));
@@ -84,8 +83,7 @@ static int fold_dir(mamba *m, mamba_dir *d, const mb_mamba1_params *p, mb_err *e
     return MB_OK;
 }
 
-static int create_dir(mamba *m, int i, const mb_mamba1_params *p, mbk_precision precision, int tile, mb_err *e)
-{
+static int create_dir(mamba *m, int i, const mb_mamba1_params *p, mbk_precision precision, int tile, mb_err *e) {
     mamba_dir *d = &m->dir[i];
     int rc = fold_dir(m, d, p, e);
     if (rc == MB_OK)
@@ -99,8 +97,7 @@ static int create_dir(mamba *m, int i, const mb_mamba1_params *p, mbk_precision 
     return rc;
 }
 
-static void mamba_destroy(mb_mixer *mixer)
-{
+static void mamba_destroy(mb_mixer *mixer) {
     mamba *m = (mamba *)(void *)mixer;
     if (!m)
         return;
@@ -116,8 +113,7 @@ static void mamba_destroy(mb_mixer *mixer)
 }
 
 static int mamba_create(mb_mixer **out, const mb_config *c, const mb_layer_params *p, const mbk_ops *ops,
-                        mbk_precision precision, int tile, mb_err *e)
-{
+                        mbk_precision precision, int tile, mb_err *e) {
     mamba *m = mb_calloc(1, sizeof *m);
     int rc = MB_OK;
     *out = NULL;
@@ -145,27 +141,25 @@ static int mamba_create(mb_mixer **out, const mb_config *c, const mb_layer_param
     return MB_OK;
 }
 
-/* ---- sizes ---------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------------------------------
+ */
 
 static int joined(const mamba *m) /* both directions share one gate and one out_proj */
 {
     return m->n_dir == 2 && m->tied && !m->multiply;
 }
 
-static int block_channels(const mamba *m, int block)
-{
+static int block_channels(const mamba *m, int block) {
     int left = m->E - block * CHANNEL_BLOCK;
     return left < CHANNEL_BLOCK ? left : CHANNEL_BLOCK;
 }
 
-static int mamba_slots(const mb_mixer *mixer, int phase)
-{
+static int mamba_slots(const mb_mixer *mixer, int phase) {
     (void)phase;
     return 1 + as_mamba(mixer)->blocks;
 }
 
-static size_t mamba_slot_floats(const mb_mixer *mixer, int phase, int slot)
-{
+static size_t mamba_slot_floats(const mb_mixer *mixer, int phase, int slot) {
     const mamba *m = as_mamba(mixer);
     (void)phase;
     if (slot == 0)
@@ -173,8 +167,7 @@ static size_t mamba_slot_floats(const mb_mixer *mixer, int phase, int slot)
     return (size_t)m->N * (size_t)block_channels(m, slot - 1);
 }
 
-static size_t mamba_saved_floats(const mb_mixer *mixer, int kept)
-{
+static size_t mamba_saved_floats(const mb_mixer *mixer, int kept) {
     const mamba *m = as_mamba(mixer);
     if (m->n_dir == 1)
         return 0;
@@ -183,22 +176,19 @@ static size_t mamba_saved_floats(const mb_mixer *mixer, int kept)
     return (size_t)m->E * (kept ? 3 : 1);
 }
 
-static size_t mamba_scratch_floats(const mb_mixer *mixer, int rows)
-{
+static size_t mamba_scratch_floats(const mb_mixer *mixer, int rows) {
     const mamba *m = as_mamba(mixer);
     const size_t per_row = 5 * (size_t)m->E + (size_t)m->X + (size_t)m->R;
     return (size_t)rows * per_row + 6 * 16;
 }
 
-static float *carve(float **at, size_t floats)
-{
+static float *carve(float **at, size_t floats) {
     float *p = *at;
     *at += (floats + 15) / 16 * 16;
     return p;
 }
 
-static work carve_work(const mamba *m, int rows, float *scratch)
-{
+static work carve_work(const mamba *m, int rows, float *scratch) {
     work w;
     const size_t n = (size_t)rows, E = (size_t)m->E;
     w.xz = carve(&scratch, n * 2 * E);
@@ -210,20 +200,19 @@ static work carve_work(const mamba *m, int rows, float *scratch)
     return w;
 }
 
-/* ---- one tile ------------------------------------------------------------------------------------------------------- */
+/* ---- one tile -------------------------------------------------------------------------------------------------------
+ */
 
 /* Y = X W^T + b: rows start as the bias, the product is accumulated onto them. */
 static int project(const mamba *m, const mbk_ctx *ctx, const mbk_linear *w, const float *bias, int n_out, int rows,
-                   const float *x, float *y)
-{
+                   const float *x, float *y) {
     if (bias)
         for (int t = 0; t < rows; t++)
             memcpy(y + (size_t)t * (size_t)n_out, bias, (size_t)n_out * sizeof(float));
     return m->ops->linear_fwd(ctx, w, rows, x, y, bias != NULL);
 }
 
-static int run_conv(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const float *xz, float *out)
-{
+static int run_conv(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const float *xz, float *out) {
     float *state = mb_carry_wait(&t->carry, 0);
     if (!state)
         return MB_STOPPED;
@@ -246,8 +235,8 @@ static int run_conv(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, 
     return rc;
 }
 
-static mbk_scan scan_of(const mamba *m, const mamba_dir *d, const work *w, int rows, int from, int channels, float *state)
-{
+static mbk_scan scan_of(const mamba *m, const mamba_dir *d, const work *w, int rows, int from, int channels,
+                        float *state) {
     const ptrdiff_t E = m->E;
     return (mbk_scan){.L = rows,
                       .E = channels,
@@ -272,8 +261,8 @@ static mbk_scan scan_of(const mamba *m, const mamba_dir *d, const work *w, int r
 }
 
 /* y_add, z: (rows,E), (rows,2E) or NULL. Result in w->y. */
-static int run_scan(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const work *w, const float *z, const float *y_add)
-{
+static int run_scan(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const work *w, const float *z,
+                    const float *y_add) {
     for (int b = 0; b < m->blocks; b++) {
         const int from = b * CHANNEL_BLOCK;
         float *state = mb_carry_wait(&t->carry, 1 + b);
@@ -294,9 +283,8 @@ static int run_scan(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, 
 }
 
 /* From xz (rows,2E) to w->y: convolution, x_proj, dt_proj, scan; gated when gate is set. */
-static int run_direction(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const work *w, const float *xz, int gate,
-                         const float *y_add)
-{
+static int run_direction(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, const work *w, const float *xz,
+                         int gate, const float *y_add) {
     int rc = run_conv(m, d, t, xz, w->conv);
     if (rc == MB_OK)
         rc = m->ops->linear_fwd(t->ctx, d->x_proj, t->rows, w->conv, w->xdbl, 0);
@@ -311,8 +299,7 @@ static int run_direction(const mamba *m, const mamba_dir *d, const mb_mixer_tile
 }
 
 /* One direction from u to out, whole. */
-static int run_whole(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, work *w, float *out)
-{
+static int run_whole(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, work *w, float *out) {
     int rc = project(m, t->ctx, d->in_proj, d->in_b, 2 * m->E, t->rows, t->u, w->xz);
     if (rc == MB_OK)
         rc = run_direction(m, d, t, w, w->xz, 1, NULL);
@@ -321,16 +308,14 @@ static int run_whole(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t,
     return rc;
 }
 
-static int causal_run(const mb_mixer *mixer, const mb_mixer_tile *t)
-{
+static int causal_run(const mb_mixer *mixer, const mb_mixer_tile *t) {
     const mamba *m = as_mamba(mixer);
     work w = carve_work(m, t->rows, t->scratch);
     return run_whole(m, &m->dir[0], t, &w, t->out);
 }
 
 /* Tied and added. saved: y (rows,E), then xz (rows,2E) when kept. */
-static int joined_run(const mamba *m, const mb_mixer_tile *t)
-{
+static int joined_run(const mamba *m, const mb_mixer_tile *t) {
     const mamba_dir *d = &m->dir[t->direction], *shared = &m->dir[0];
     work w = carve_work(m, t->rows, t->scratch);
     float *saved_y = t->saved;
@@ -356,8 +341,7 @@ static int joined_run(const mamba *m, const mb_mixer_tile *t)
 }
 
 /* Untied or multiplied. saved: the first direction's output (rows,D). */
-static int separate_run(const mamba *m, const mb_mixer_tile *t)
-{
+static int separate_run(const mamba *m, const mb_mixer_tile *t) {
     mamba_dir d = m->dir[t->direction];
     work w = carve_work(m, t->rows, t->scratch);
     if (m->tied) {
@@ -379,17 +363,16 @@ static int separate_run(const mamba *m, const mb_mixer_tile *t)
     return MB_OK;
 }
 
-static int bidirectional_run(const mb_mixer *mixer, const mb_mixer_tile *t)
-{
+static int bidirectional_run(const mb_mixer *mixer, const mb_mixer_tile *t) {
     const mamba *m = as_mamba(mixer);
     return joined(m) ? joined_run(m, t) : separate_run(m, t);
 }
 
-/* ---- one token on a team -------------------------------------------------------------------------------------------- */
+/* ---- one token on a team --------------------------------------------------------------------------------------------
+ */
 
 /* Share of worker w in n items, cut at multiples of unit. */
-static void share(int n, int unit, int worker, int workers, int *from, int *to)
-{
+static void share(int n, int unit, int worker, int workers, int *from, int *to) {
     const int64_t units = (n + unit - 1) / unit;
     *from = (int)(units * worker / workers) * unit;
     *to = (int)(units * (worker + 1) / workers) * unit;
@@ -399,9 +382,8 @@ static void share(int n, int unit, int worker, int workers, int *from, int *to)
         *to = n;
 }
 
-static int step_product(const mamba *m, const mb_step *s, const mbk_linear *w, const float *bias, int n_out, const float *x,
-                        float *y)
-{
+static int step_product(const mamba *m, const mb_step *s, const mbk_linear *w, const float *bias, int n_out,
+                        const float *x, float *y) {
     const mbk_ctx ctx = {s->worker, NULL};
     int from, to;
     share(n_out, 16, s->worker, s->workers, &from, &to);
@@ -412,8 +394,7 @@ static int step_product(const mamba *m, const mb_step *s, const mbk_linear *w, c
     return rc;
 }
 
-static int step_conv(const mamba *m, const mb_step *s, const work *w, int from, int to)
-{
+static int step_conv(const mamba *m, const mb_step *s, const work *w, int from, int to) {
     const mbk_ctx ctx = {s->worker, NULL};
     const mamba_dir *d = &m->dir[0];
     if (from >= to)
@@ -434,8 +415,7 @@ static int step_conv(const mamba *m, const mb_step *s, const work *w, int from, 
     return m->ops->conv_step(&ctx, &conv);
 }
 
-static int step_scan(const mamba *m, const mb_step *s, const work *w, int block)
-{
+static int step_scan(const mamba *m, const mb_step *s, const work *w, int block) {
     const mbk_ctx ctx = {s->worker, NULL};
     const int from = block * CHANNEL_BLOCK, channels = block_channels(m, block);
     mbk_scan scan = scan_of(m, &m->dir[0], w, 1, from, channels, s->state[1 + block]);
@@ -445,8 +425,7 @@ static int step_scan(const mamba *m, const mb_step *s, const work *w, int block)
 }
 
 /* dt_proj and scan of this worker's channel blocks. */
-static int step_blocks(const mamba *m, const mb_step *s, const work *w)
-{
+static int step_blocks(const mamba *m, const mb_step *s, const work *w) {
     const mbk_ctx ctx = {s->worker, NULL};
     int first, last, rc = MB_OK;
     share(m->blocks, 1, s->worker, s->workers, &first, &last);
@@ -459,8 +438,7 @@ static int step_blocks(const mamba *m, const mb_step *s, const work *w)
     return rc;
 }
 
-static int causal_step(const mb_mixer *mixer, const mb_step *s)
-{
+static int causal_step(const mb_mixer *mixer, const mb_step *s) {
     const mamba *m = as_mamba(mixer);
     const mamba_dir *d = &m->dir[0];
     work w = carve_work(m, 1, s->scratch);

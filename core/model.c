@@ -8,8 +8,7 @@
 
 enum { DEFAULT_TILE = 128, MAX_TILE = 4096 };
 
-static const mbk_ops *ops_named(const char *device, mb_err *e)
-{
+static const mbk_ops *ops_named(const char *device, mb_err *e) {
     const mbk_ops *ops = NULL;
     if (!device || strcmp(device, "cpu") == 0)
         ops = mbk_ops_cpu();
@@ -27,29 +26,25 @@ static const mbk_ops *ops_named(const char *device, mb_err *e)
     return ops;
 }
 
-static float *reversed(const float *v, int n)
-{
+static float *reversed(const float *v, int n) {
     float *r = mb_malloc((size_t)n * sizeof *r);
     for (int i = 0; r && i < n; i++)
         r[i] = v[n - 1 - i];
     return r;
 }
 
-static float *copied(const float *v, int n)
-{
+static float *copied(const float *v, int n) {
     float *r = mb_malloc((size_t)n * sizeof *r);
     if (r)
         memcpy(r, v, (size_t)n * sizeof *r);
     return r;
 }
 
-int mb_model_halves_swapped(const mb_model *m, int layer)
-{
+int mb_model_halves_swapped(const mb_model *m, int layer) {
     return m->config.rcps && m->config.rcps_strand_swap && layer % 2 == 1;
 }
 
-static int final_norm(mb_model *m, mb_err *e)
-{
+static int final_norm(mb_model *m, mb_err *e) {
     const mb_params *p = m->params;
     const int D = m->config.D;
     float *(*take)(const float *, int) = mb_model_halves_swapped(m, m->config.n_layer) ? reversed : copied;
@@ -61,8 +56,7 @@ static int final_norm(mb_model *m, mb_err *e)
     return MB_OK;
 }
 
-static int create_mixers(mb_model *m, mb_err *e)
-{
+static int create_mixers(mb_model *m, mb_err *e) {
     const mb_config *c = &m->config;
     const mb_mixer_class *class = mb_mixer_class_of(c->mixer);
     MB_ASSERT(class);
@@ -77,21 +71,21 @@ static int create_mixers(mb_model *m, mb_err *e)
     return MB_OK;
 }
 
-static size_t packed_bytes(const mb_model *m)
-{
+static size_t packed_bytes(const mb_model *m) {
     const mb_config *c = &m->config;
     const int dirs = c->mixer == MB_MIXER_BIMAMBA1 ? 2 : 1, own = dirs == 2 && !c->tied_directions ? 2 : 1;
-    const int shape[4][3] = {{2 * c->E, c->D, own}, {c->D, c->E, own}, {c->R + 2 * c->N, c->E, dirs}, {c->E, c->R, dirs}};
+    const int shape[4][3] = {
+        {2 * c->E, c->D, own}, {c->D, c->E, own}, {c->R + 2 * c->N, c->E, dirs}, {c->E, c->R, dirs}};
     size_t bytes = (size_t)dirs * (size_t)c->E * (size_t)(c->N + c->K) * sizeof(float);
     for (int i = 0; i < 4; i++) {
-        mbk_linear_spec spec = {.Nout = shape[i][0], .Kin = shape[i][1], .precision = m->precision, .M_typical = m->tile};
+        mbk_linear_spec spec = {
+            .Nout = shape[i][0], .Kin = shape[i][1], .precision = m->precision, .M_typical = m->tile};
         bytes += (size_t)shape[i][2] * m->ops->linear_bytes(&spec);
     }
     return bytes * (size_t)c->n_layer;
 }
 
-int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const mb_model_options *o, mb_err *e)
-{
+int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const mb_model_options *o, mb_err *e) {
     static const mb_model_options defaults;
     mb_model *m = mb_calloc(1, sizeof *m);
     int rc = MB_OK;
@@ -127,8 +121,7 @@ int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const
     return MB_OK;
 }
 
-static int set_source(mb_model *m, const char *source, const char *weights, mb_err *e)
-{
+static int set_source(mb_model *m, const char *source, const char *weights, mb_err *e) {
     char *s = mb_strdup(source), *w = mb_strdup(weights);
     if (!s || !w) {
         mb_free(s);
@@ -142,8 +135,7 @@ static int set_source(mb_model *m, const char *source, const char *weights, mb_e
     return MB_OK;
 }
 
-int mb_model_open(mb_model **out, const char *model, const mb_model_options *o, mb_err *e)
-{
+int mb_model_open(mb_model **out, const char *model, const mb_model_options *o, mb_err *e) {
     char *dir = NULL;
     mb_weights *w = NULL;
     mb_params *params = NULL;
@@ -174,8 +166,7 @@ int mb_model_open(mb_model **out, const char *model, const mb_model_options *o, 
     return rc;
 }
 
-void mb_model_destroy(mb_model *m)
-{
+void mb_model_destroy(mb_model *m) {
     if (!m)
         return;
     for (int l = 0; m->mixer && l < m->config.n_layer; l++)
@@ -191,55 +182,45 @@ void mb_model_destroy(mb_model *m)
     mb_free(m);
 }
 
-const mb_config *mb_model_config(const mb_model *m)
-{
+const mb_config *mb_model_config(const mb_model *m) {
     return &m->config;
 }
 
-const mb_params *mb_model_params(const mb_model *m)
-{
+const mb_params *mb_model_params(const mb_model *m) {
     return m->params;
 }
 
-const char *mb_model_source(const mb_model *m)
-{
+const char *mb_model_source(const mb_model *m) {
     return m->source;
 }
 
-const char *mb_model_weights_path(const mb_model *m)
-{
+const char *mb_model_weights_path(const mb_model *m) {
     return m->weights_path;
 }
 
-int mb_model_tile(const mb_model *m)
-{
+int mb_model_tile(const mb_model *m) {
     return m->tile;
 }
 
-int mb_model_width(const mb_model *m)
-{
+int mb_model_width(const mb_model *m) {
     return m->config.rcps ? 2 * m->config.D : m->config.D;
 }
 
-int mb_model_strands(const mb_model *m)
-{
+int mb_model_strands(const mb_model *m) {
     return m->config.rcps ? 2 : 1;
 }
 
-int mb_model_is_causal(const mb_model *m)
-{
+int mb_model_is_causal(const mb_model *m) {
     for (int l = 0; l < m->config.n_layer; l++)
         if (m->mixer[l]->class->needs == MB_BOTH_WAYS)
             return 0;
     return !m->config.rcps;
 }
 
-size_t mb_model_bytes(const mb_model *m)
-{
+size_t mb_model_bytes(const mb_model *m) {
     return m->bytes + (size_t)m->params->count * sizeof(float);
 }
 
-const mbk_ops *mb_model_ops(const mb_model *m)
-{
+const mbk_ops *mb_model_ops(const mb_model *m) {
     return m->ops;
 }

@@ -35,5 +35,6 @@ const mbk_linear *mb_model_head(const mb_model *m, int half, mb_err *e);
 /* 1 when the stream entering layer l (n_layer = after the last) has its strand halves swapped. */
 int mb_model_halves_swapped(const mb_model *m, int layer);
 /* One token's logits on a team: this worker's rows. */
-int mb_model_head_step(const mb_model *m, const mbk_linear *head, int worker, int workers, const float *x, float *logits);
+int mb_model_head_step(const mb_model *m, const mbk_linear *head, int worker, int workers, const float *x,
+                       float *logits);
 #endif

@@ -7,7 +7,8 @@
 
 typedef struct mb_npy mb_npy;
 /* shape[0] < 0: rows unknown, grows with what is written. dtype: MB_F32, MB_F16, MB_F64, MB_I64. */
-int mb_npy_create(mb_npy **out, const char *path, mb_dtype dtype, int ndim, const int64_t *shape, mb_err *e) MB_MUST_USE;
+int mb_npy_create(mb_npy **out, const char *path, mb_dtype dtype, int ndim, const int64_t *shape,
+                  mb_err *e) MB_MUST_USE;
 /* Writes count elements (given as fp32, converted, nearest even) from element offset at. Thread-safe. */
 int mb_npy_put(mb_npy *n, int64_t at, const float *values, int64_t count, mb_err *e) MB_MUST_USE;
 /* Sets shape[0] when it was unknown; writes the final header, fsync, rename. Frees n in every case. */

@@ -20,22 +20,22 @@ typedef enum mb_option_type {
 } mb_option_type;
 
 typedef struct mb_option {
-    const char *key;   /* "window": YAML key and --window; '_' in YAML and '-' in flags are the same */
-    char letter;       /* 'm' for -m, or 0 */
+    const char *key; /* "window": YAML key and --window; '_' in YAML and '-' in flags are the same */
+    char letter;     /* 'm' for -m, or 0 */
     mb_option_type type;
-    size_t offset;     /* into the verb's values struct */
-    const char *def;   /* default as a user would type it; NULL = unset / 0 */
-    double min, max;   /* numeric range; both 0 = unchecked */
+    size_t offset;   /* into the verb's values struct */
+    const char *def; /* default as a user would type it; NULL = unset / 0 */
+    double min, max; /* numeric range; both 0 = unchecked */
     const char *choices;
-    const char *meta;  /* "N", "FILE": shown in help */
-    const char *help;  /* one or more sentences; wrapped by the printer */
+    const char *meta; /* "N", "FILE": shown in help */
+    const char *help; /* one or more sentences; wrapped by the printer */
 } mb_option;
 
 typedef struct mb_verb {
-    const char *name;     /* "embed" */
-    const char *summary;  /* one line for the program's list of verbs */
-    const char *usage;    /* "INPUT -m MODEL -o OUT [options]" */
-    const char *details;  /* paragraphs under the usage: what it does, formats, examples that work when pasted */
+    const char *name;         /* "embed" */
+    const char *summary;      /* one line for the program's list of verbs */
+    const char *usage;        /* "INPUT -m MODEL -o OUT [options]" */
+    const char *details;      /* paragraphs under the usage: what it does, formats, examples that work when pasted */
     const mb_option *options; /* ends with key == NULL; may be NULL. The global options are added by the parser. */
     size_t values_size;       /* of the values struct; allocated zeroed by the parser */
     int min_args, max_args;   /* positional arguments; max < 0 = any number */
@@ -47,19 +47,19 @@ typedef struct mb_globals { /* options every verb of every program has */
     int64_t threads;        /* --threads, resolved: > 0 */
     int64_t memory;         /* --memory, resolved: bytes > 0 */
     int64_t seed;
-    int log_level;          /* --quiet/--verbose */
+    int log_level; /* --quiet/--verbose */
     int dry_run;
-    char *device;           /* "cpu" | "ref" */
+    char *device; /* "cpu" | "ref" */
 } mb_globals;
 
 struct mb_run {
-    const char *program;    /* "dna-mamba" */
+    const char *program; /* "dna-mamba" */
     const mb_verb *verb;
-    void *values;           /* the verb's struct, filled */
+    void *values; /* the verb's struct, filled */
     mb_globals globals;
-    char **args;            /* positional arguments */
+    char **args; /* positional arguments */
     int nargs;
-    char **argv;            /* the whole command line, for provenance */
+    char **argv; /* the whole command line, for provenance */
     int argc;
 };
 

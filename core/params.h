@@ -6,17 +6,17 @@
 #include "core/weights.h"
 
 typedef struct mb_mamba1_params { /* one direction of one layer; fp32, owned by mb_params */
-    const float *in_w;   /* (2E,D) */
-    const float *in_b;   /* (2E) or NULL */
-    const float *conv_w; /* (E,K) */
-    const float *conv_b; /* (E) or NULL */
-    const float *x_w;    /* (R+2N,E) */
-    const float *dt_w;   /* (E,R) */
-    const float *dt_b;   /* (E) */
-    const float *A_log;  /* (E,N) */
-    const float *skip;   /* (E) */
-    const float *out_w;  /* (D,E) */
-    const float *out_b;  /* (D) or NULL */
+    const float *in_w;            /* (2E,D) */
+    const float *in_b;            /* (2E) or NULL */
+    const float *conv_w;          /* (E,K) */
+    const float *conv_b;          /* (E) or NULL */
+    const float *x_w;             /* (R+2N,E) */
+    const float *dt_w;            /* (E,R) */
+    const float *dt_b;            /* (E) */
+    const float *A_log;           /* (E,N) */
+    const float *skip;            /* (E) */
+    const float *out_w;           /* (D,E) */
+    const float *out_b;           /* (D) or NULL */
 } mb_mamba1_params;
 
 typedef struct mb_layer_params {

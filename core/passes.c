@@ -1,8 +1,7 @@
 /* See passes.h. */
 #include "core/passes.h"
 
-static void open_pass(mb_passes *p, mb_direction direction)
-{
+static void open_pass(mb_passes *p, mb_direction direction) {
     if (p->n_passes > 0)
         p->pass[p->n_passes - 1].stores = 1;
     p->pass[p->n_passes] =
@@ -10,14 +9,12 @@ static void open_pass(mb_passes *p, mb_direction direction)
     p->n_passes++;
 }
 
-static void add_op(mb_passes *p, int layer, int phase)
-{
+static void add_op(mb_passes *p, int layer, int phase) {
     p->op[p->n_ops++] = (mb_op){layer, phase};
     p->pass[p->n_passes - 1].n_ops++;
 }
 
-int mb_passes_make(mb_passes *p, mb_mixer *const *mixer, int n_layer, mb_err *e)
-{
+int mb_passes_make(mb_passes *p, mb_mixer *const *mixer, int n_layer, mb_err *e) {
     *p = (mb_passes){0};
     p->pass = mb_calloc((size_t)n_layer + 1, sizeof *p->pass);
     p->op = mb_calloc(2 * (size_t)n_layer + 1, sizeof *p->op);
@@ -44,8 +41,7 @@ int mb_passes_make(mb_passes *p, mb_mixer *const *mixer, int n_layer, mb_err *e)
     return MB_OK;
 }
 
-void mb_passes_free(mb_passes *p)
-{
+void mb_passes_free(mb_passes *p) {
     mb_free(p->pass);
     mb_free(p->op);
     *p = (mb_passes){0};

@@ -1,5 +1,6 @@
 /* What made a result: argv, effective configuration, input paths with sizes and SHA-256, model digest, versions,
- * compiler, CPU and ISA, threads, seeds, scheduler job, start and end. Written as JSON beside each output, atomically. */
+ * compiler, CPU and ISA, threads, seeds, scheduler job, start and end. Written as JSON beside each output, atomically.
+ */
 #ifndef MB_PROVENANCE_H
 #define MB_PROVENANCE_H
 #include "core/options.h"

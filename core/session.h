@@ -13,7 +13,8 @@ int mb_session_create(mb_session **out, const mb_model *m, int threads, mb_err *
 void mb_session_destroy(mb_session *s);
 /* Appends n tokens. sink (or NULL) gets all final-norm rows with from counted from the session's start;
  * logits (V) (or NULL) those of the last token. */
-int mb_session_feed(mb_session *s, const int32_t *token, int64_t n, const mb_sink *sink, float *logits, mb_err *e) MB_MUST_USE;
+int mb_session_feed(mb_session *s, const int32_t *token, int64_t n, const mb_sink *sink, float *logits,
+                    mb_err *e) MB_MUST_USE;
 /* Appends one token; hidden (D) after the final norm and logits (V), either may be NULL. */
 int mb_session_step(mb_session *s, int32_t token, float *hidden, float *logits, mb_err *e) MB_MUST_USE;
 int64_t mb_session_position(const mb_session *s); /* tokens so far */

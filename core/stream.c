@@ -22,8 +22,7 @@ struct mb_stream {
     char *folder;
 };
 
-static int open_unnamed(const char *folder, mb_err *e)
-{
+static int open_unnamed(const char *folder, mb_err *e) {
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0)
         return fd;
@@ -34,14 +33,14 @@ static int open_unnamed(const char *folder, mb_err *e)
     if (fd >= 0)
         unlink(path);
     else
-        fd = mb_fail_errno(e, MB_IO, "cannot create a scratch file in %s (choose another folder with --scratch)", folder);
+        fd = mb_fail_errno(e, MB_IO, "cannot create a scratch file in %s (choose another folder with --scratch)",
+                           folder);
     mb_free(path);
     return fd;
 }
 
 /* Reserves the whole file at once, so that a full disk is found before the work and not in the middle of it. */
-static int reserve(mb_stream *s, int64_t bytes, mb_err *e)
-{
+static int reserve(mb_stream *s, int64_t bytes, mb_err *e) {
     int rc = posix_fallocate(s->fd, 0, (off_t)bytes);
     if (rc == 0)
         return MB_OK;
@@ -53,13 +52,13 @@ static int reserve(mb_stream *s, int64_t bytes, mb_err *e)
     char need[32], have[32];
     mb_human_bytes((double)bytes, need);
     mb_human_bytes((double)mb_dir_free_bytes(s->folder), have);
-    return mb_fail(e, MB_IO,
-                   "cannot reserve a scratch file of %s in %s (%s free): %s; give more --memory or another --scratch folder",
-                   need, s->folder, have, strerror(rc));
+    return mb_fail(
+        e, MB_IO,
+        "cannot reserve a scratch file of %s in %s (%s free): %s; give more --memory or another --scratch folder", need,
+        s->folder, have, strerror(rc));
 }
 
-static int create_file(mb_stream *s, const char *folder, mb_err *e)
-{
+static int create_file(mb_stream *s, const char *folder, mb_err *e) {
     if (!folder || !*folder)
         folder = getenv("TMPDIR");
     if (!folder || !*folder)
@@ -73,8 +72,8 @@ static int create_file(mb_stream *s, const char *folder, mb_err *e)
     return reserve(s, (s->records - s->in_memory) * (int64_t)(s->floats * sizeof(float)), e);
 }
 
-int mb_stream_create(mb_stream **out, int64_t records, size_t floats, int64_t in_memory, const char *folder, mb_err *e)
-{
+int mb_stream_create(mb_stream **out, int64_t records, size_t floats, int64_t in_memory, const char *folder,
+                     mb_err *e) {
     int rc = MB_OK;
     mb_stream *s = mb_calloc(1, sizeof *s);
     *out = NULL;
@@ -101,8 +100,7 @@ int mb_stream_create(mb_stream **out, int64_t records, size_t floats, int64_t in
     return MB_OK;
 }
 
-void mb_stream_destroy(mb_stream *s)
-{
+void mb_stream_destroy(mb_stream *s) {
     if (!s)
         return;
     if (s->fd >= 0)
@@ -113,20 +111,17 @@ void mb_stream_destroy(mb_stream *s)
     mb_free(s);
 }
 
-float *mb_stream_memory(mb_stream *s, int64_t record)
-{
+float *mb_stream_memory(mb_stream *s, int64_t record) {
     MB_ASSERT(record >= 0 && record < s->records);
     return record < s->in_memory ? s->memory + (size_t)record * s->floats : NULL;
 }
 
-static off_t offset_of(const mb_stream *s, int64_t record)
-{
+static off_t offset_of(const mb_stream *s, int64_t record) {
     MB_ASSERT(record >= s->in_memory && record < s->records);
     return (off_t)((record - s->in_memory) * (int64_t)(s->floats * sizeof(float)));
 }
 
-int mb_stream_load(mb_stream *s, int64_t record, float *buffer, size_t floats, mb_err *e)
-{
+int mb_stream_load(mb_stream *s, int64_t record, float *buffer, size_t floats, mb_err *e) {
     char *to = (char *)buffer;
     size_t left = floats * sizeof(float);
     off_t at = offset_of(s, record);
@@ -144,8 +139,7 @@ int mb_stream_load(mb_stream *s, int64_t record, float *buffer, size_t floats, m
     return MB_OK;
 }
 
-int mb_stream_store(mb_stream *s, int64_t record, const float *buffer, size_t floats, mb_err *e)
-{
+int mb_stream_store(mb_stream *s, int64_t record, const float *buffer, size_t floats, mb_err *e) {
     const char *from = (const char *)buffer;
     size_t left = floats * sizeof(float);
     off_t at = offset_of(s, record);
@@ -162,8 +156,7 @@ int mb_stream_store(mb_stream *s, int64_t record, const float *buffer, size_t fl
     return MB_OK;
 }
 
-void mb_stream_will_need(mb_stream *s, int64_t record)
-{
+void mb_stream_will_need(mb_stream *s, int64_t record) {
     if (record >= s->in_memory && record < s->records)
         (void)posix_fadvise(s->fd, offset_of(s, record), (off_t)(s->floats * sizeof(float)), POSIX_FADV_WILLNEED);
 }

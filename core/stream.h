@@ -9,8 +9,8 @@
 typedef struct mb_stream mb_stream;
 
 /* in_memory <= records of them are held in memory. folder: where a scratch file may go (NULL: $TMPDIR, /tmp). */
-int mb_stream_create(mb_stream **out, int64_t records, size_t floats, int64_t in_memory, const char *folder, mb_err *e)
-    MB_MUST_USE;
+int mb_stream_create(mb_stream **out, int64_t records, size_t floats, int64_t in_memory, const char *folder,
+                     mb_err *e) MB_MUST_USE;
 void mb_stream_destroy(mb_stream *s); /* NULL is fine */
 /* The record's own memory, or NULL when it lives in the file. */
 float *mb_stream_memory(mb_stream *s, int64_t record);

@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-/* ---- the runner ----------------------------------------------------------------------------------------------------- */
+/* ---- the runner -----------------------------------------------------------------------------------------------------
+ */
 
-static size_t widest_saved(const mb_runner *r, int kept)
-{
+static size_t widest_saved(const mb_runner *r, int kept) {
     size_t most = 0;
     for (int l = 0; l < r->n_run; l++) {
         const mb_mixer *mixer = r->m->mixer[l];
@@ -16,8 +16,7 @@ static size_t widest_saved(const mb_runner *r, int kept)
     return most;
 }
 
-int mb_runner_init(mb_runner *r, const mb_model *m, const int *layers, int n_layers, int kept, mb_err *e)
-{
+int mb_runner_init(mb_runner *r, const mb_model *m, const int *layers, int n_layers, int kept, mb_err *e) {
     *r = (mb_runner){.m = m, .tap = layers, .n_taps = n_layers, .kept = kept};
     for (int i = 0; i < n_layers; i++)
         if (layers[i] < 0 || layers[i] > m->config.n_layer || (i > 0 && layers[i] <= layers[i - 1]))
@@ -33,14 +32,12 @@ int mb_runner_init(mb_runner *r, const mb_model *m, const int *layers, int n_lay
     return MB_OK;
 }
 
-void mb_runner_fini(mb_runner *r)
-{
+void mb_runner_fini(mb_runner *r) {
     mb_passes_free(&r->passes);
     pthread_mutex_destroy(&r->lock);
 }
 
-void mb_runner_fail(mb_runner *r, int status, const mb_err *e)
-{
+void mb_runner_fail(mb_runner *r, int status, const mb_err *e) {
     pthread_mutex_lock(&r->lock);
     if (r->err.status == MB_OK) {
         if (e && e->status != MB_OK)
@@ -52,8 +49,7 @@ void mb_runner_fail(mb_runner *r, int status, const mb_err *e)
     atomic_store_explicit(&r->stop, 1, memory_order_relaxed);
 }
 
-int mb_runner_stopped(mb_runner *r)
-{
+int mb_runner_stopped(mb_runner *r) {
     if (r->user_stop && atomic_load_explicit(r->user_stop, memory_order_relaxed)) {
         mb_err e = {0};
         mb_fail(&e, MB_STOPPED, "stopped on request");
@@ -62,15 +58,14 @@ int mb_runner_stopped(mb_runner *r)
     return atomic_load_explicit(&r->stop, memory_order_relaxed);
 }
 
-/* ---- memory of a worker --------------------------------------------------------------------------------------------- */
+/* ---- memory of a worker ---------------------------------------------------------------------------------------------
+ */
 
-size_t mb_record_floats(const mb_runner *r)
-{
+size_t mb_record_floats(const mb_runner *r) {
     return (size_t)r->m->tile * ((size_t)r->m->config.D + r->saved);
 }
 
-static size_t mixer_scratch(const mb_runner *r)
-{
+static size_t mixer_scratch(const mb_runner *r) {
     size_t most = 0;
     for (int l = 0; l < r->n_run; l++) {
         const mb_mixer *mixer = r->m->mixer[l];
@@ -80,8 +75,7 @@ static size_t mixer_scratch(const mb_runner *r)
     return most;
 }
 
-void mb_worker_carve(mb_worker *w, const mb_runner *r, mb_arena *a, int number)
-{
+void mb_worker_carve(mb_worker *w, const mb_runner *r, mb_arena *a, int number) {
     const size_t T = (size_t)r->m->tile, TD = T * (size_t)r->m->config.D;
     w->ctx = (mbk_ctx){number, NULL};
     w->token = mb_arena_take(a, T * sizeof(int32_t));
@@ -92,38 +86,36 @@ void mb_worker_carve(mb_worker *w, const mb_runner *r, mb_arena *a, int number)
     w->scratch = mb_arena_floats(a, mixer_scratch(r));
 }
 
-size_t mb_worker_bytes(const mb_runner *r)
-{
+size_t mb_worker_bytes(const mb_runner *r) {
     mb_arena a = {0};
     mb_worker w;
     mb_worker_carve(&w, r, &a, 0);
     return a.used;
 }
 
-void mb_lane_init(mb_lane *l, const mb_runner *r, const mb_sequence *seq, int index, int strand)
-{
+void mb_lane_init(mb_lane *l, const mb_runner *r, const mb_sequence *seq, int index, int strand) {
     *l = (mb_lane){.sequence = seq, .index = index, .strand = strand, .length = seq->length};
     l->tiles = (seq->length + r->m->tile - 1) / r->m->tile;
 }
 
-/* ---- the tile ------------------------------------------------------------------------------------------------------- */
+/* ---- the tile -------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct piece { /* the tile at work */
     mb_runner *r;
     mb_worker *w;
     mb_lane *lane;
     const mb_pass *pass;
-    int64_t turn, from;  /* from: first row in the lane's own frame */
-    int64_t record;      /* tile index */
+    int64_t turn, from; /* from: first row in the lane's own frame */
+    int64_t record;     /* tile index */
     int rows;
-    float *x;            /* (rows,D) residual, in its record */
-    float *saved;        /* (rows, saved) */
+    float *x;             /* (rows,D) residual, in its record */
+    float *saved;         /* (rows, saved) */
     const float *pending; /* (rows,D) still to be added to x, or NULL */
     mb_err *e;
 } piece;
 
-static int read_tokens(piece *p)
-{
+static int read_tokens(piece *p) {
     const mb_sequence *s = p->lane->sequence;
     int32_t *token = p->w->token;
     if (p->lane->strand == 0) {
@@ -143,8 +135,7 @@ static int read_tokens(piece *p)
     return MB_OK;
 }
 
-static int begin(piece *p)
-{
+static int begin(piece *p) {
     const mb_model *m = p->r->m;
     mb_stream *stream = p->lane->stream;
     float *memory = stream ? mb_stream_memory(stream, p->record) : NULL;
@@ -173,8 +164,7 @@ static int begin(piece *p)
 }
 
 /* y = norm(x + pending); x becomes the sum. */
-static int normalise(piece *p, const float *w, const float *b, float *y)
-{
+static int normalise(piece *p, const float *w, const float *b, float *y) {
     const mb_config *c = &p->r->m->config;
     const mbk_norm norm = {.L = p->rows,
                            .D = c->D,
@@ -190,8 +180,7 @@ static int normalise(piece *p, const float *w, const float *b, float *y)
     return p->r->m->ops->norm_fwd(&p->w->ctx, &norm);
 }
 
-static void settle(piece *p)
-{
+static void settle(piece *p) {
     const size_t n = (size_t)p->rows * (size_t)p->r->m->config.D;
     for (size_t i = 0; p->pending && i < n; i++)
         p->x[i] += p->pending[i];
@@ -199,16 +188,14 @@ static void settle(piece *p)
 }
 
 /* Rows of the reverse-complement strand in the order of the forward frame: positions and channels reversed. */
-static const float *turned(piece *p, const float *row)
-{
+static const float *turned(piece *p, const float *row) {
     const size_t D = (size_t)p->r->m->config.D, n = (size_t)p->rows * D;
     for (size_t i = 0; i < n; i++)
         p->w->turned[i] = row[n - 1 - i];
     return p->w->turned;
 }
 
-static int deliver(piece *p, int tap, const float *row)
-{
+static int deliver(piece *p, int tap, const float *row) {
     mb_runner *r = p->r;
     const int reverse = p->lane->strand == 1;
     const int column = (mb_model_halves_swapped(r->m, r->tap[tap]) ^ reverse) ? r->m->config.D : 0;
@@ -228,16 +215,14 @@ static int deliver(piece *p, int tap, const float *row)
     return rc;
 }
 
-static int tap_of(const mb_runner *r, int layer)
-{
+static int tap_of(const mb_runner *r, int layer) {
     for (int i = 0; i < r->n_taps; i++)
         if (r->tap[i] == layer)
             return i;
     return -1;
 }
 
-static int run_op(piece *p, int i)
-{
+static int run_op(piece *p, int i) {
     mb_runner *r = p->r;
     const mb_op *op = &r->passes.op[p->pass->first_op + i];
     const mb_mixer *mixer = r->m->mixer[op->layer];
@@ -266,15 +251,14 @@ static int run_op(piece *p, int i)
                                 .scratch = p->w->scratch};
     rc = mixer->class->run(mixer, &tile);
     if (rc != MB_OK && rc != MB_STOPPED)
-        return mb_fail(p->e, rc, "sequence %d, positions from %lld, layer %d (%s): %s", p->lane->index, (long long)p->from,
-                       op->layer, mixer->class->name, mb_status_words(rc));
+        return mb_fail(p->e, rc, "sequence %d, positions from %lld, layer %d (%s): %s", p->lane->index,
+                       (long long)p->from, op->layer, mixer->class->name, mb_status_words(rc));
     if (rc == MB_OK && op->phase == mixer->class->phases - 1)
         p->pending = p->w->out;
     return rc;
 }
 
-static int finish(piece *p)
-{
+static int finish(piece *p) {
     mb_runner *r = p->r;
     if (p->pass->stores) {
         settle(p);
@@ -292,8 +276,7 @@ static int finish(piece *p)
     return rc == MB_OK ? deliver(p, tap, p->w->u) : rc;
 }
 
-void mb_tile_run(mb_runner *r, mb_worker *w, mb_lane *lane, int pass, int64_t turn)
-{
+void mb_tile_run(mb_runner *r, mb_worker *w, mb_lane *lane, int pass, int64_t turn) {
     mb_err e = {0};
     const mb_pass *ps = &r->passes.pass[pass];
     piece p = {.r = r, .w = w, .lane = lane, .pass = ps, .turn = turn, .e = &e};

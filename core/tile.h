@@ -1,7 +1,7 @@
 /* One tile through one pass: the inside of every run (forward, session). Not for front ends.
  *
- * A lane is one strand of one sequence. Its tiles lie on a grid of model->tile rows from its own start. A pass takes the
- * tiles in its direction; turn k is the k-th of them. */
+ * A lane is one strand of one sequence. Its tiles lie on a grid of model->tile rows from its own start. A pass takes
+ * the tiles in its direction; turn k is the k-th of them. */
 #ifndef MB_TILE_H
 #define MB_TILE_H
 #include "core/forward.h"
@@ -34,11 +34,11 @@ typedef struct mb_lane {
 typedef struct mb_runner {
     const mb_model *m;
     mb_passes passes;
-    int n_run;        /* layers that run */
-    const int *tap;   /* layers to deliver, ascending */
+    int n_run;      /* layers that run */
+    const int *tap; /* layers to deliver, ascending */
     int n_taps;
-    int kept;         /* what two-phase layers keep per row */
-    size_t saved;     /* floats per row between passes, the most of any layer */
+    int kept;     /* what two-phase layers keep per row */
+    size_t saved; /* floats per row between passes, the most of any layer */
     const mb_sink *sink;
     mb_progress *progress;
     double progress_share; /* of a row in one pass */

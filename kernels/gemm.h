@@ -16,9 +16,9 @@ typedef struct mbk_linear mbk_linear; /* opaque */
 
 typedef struct mbk_linear_spec {
     int Nout, Kin;
-    const float *W;          /* (Nout,Kin), borrowed */
+    const float *W; /* (Nout,Kin), borrowed */
     mbk_precision precision;
-    int M_typical;           /* rows of a usual tile: the packed layout is chosen for it */
+    int M_typical; /* rows of a usual tile: the packed layout is chosen for it */
 } mbk_linear_spec;
 
 typedef int mbk_linear_create_fn(mbk_linear **out, const mbk_linear_spec *);

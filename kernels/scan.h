@@ -9,11 +9,11 @@
  * x, dt, z, y_add, y: (L,E), each with its row distance. B, C: (L,N), row distances ldb, ldc.
  * a2: (N,E) = A * log2(e), transposed, so that exp(d*A) = exp2(d*a2); row distance lda.
  * dt_bias, skip: (E) or NULL (zero).
- * state: (N,E), row distance lds: h before the first processed row; replaced by h after the last. NULL = zeros, not kept.
- * y may be the same memory as y_add (same pointer and ld); no other aliasing. 1 <= N <= 256, any E >= 1, any L >= 1.
- * A caller may run any range of channels: offset the pointers, keep the distances. The bits of a channel do not depend
- * on the range it is run in when ranges start at multiples of MBK_SCAN_LANES.
- * step is the same operation for L = 1, arranged for one token (all channels of a wide E at once). */
+ * state: (N,E), row distance lds: h before the first processed row; replaced by h after the last. NULL = zeros, not
+ * kept. y may be the same memory as y_add (same pointer and ld); no other aliasing. 1 <= N <= 256, any E >= 1, any L
+ * >= 1. A caller may run any range of channels: offset the pointers, keep the distances. The bits of a channel do not
+ * depend on the range it is run in when ranges start at multiples of MBK_SCAN_LANES. step is the same operation for L =
+ * 1, arranged for one token (all channels of a wide E at once). */
 #ifndef MBK_SCAN_H
 #define MBK_SCAN_H
 #include "kernels/kernel.h"
