@@ -1,0 +1,9 @@
+/* Verbs of seqmamba: one file each. */
+#ifndef PIPELINES_COMMANDS_H
+#define PIPELINES_COMMANDS_H
+#include "core/options.h"
+
+extern const mb_option verify_options[];
+size_t verify_values_size(void);
+int verify_cmd(mb_run *run, mb_err *e);
+#endif

@@ -1,0 +1,27 @@
+/* seqmamba: checks models against recorded results. */
+#include "pipelines/commands.h"
+
+int main(int argc, char **argv) {
+    const mb_verb verbs[] = {
+        {.name = "verify",
+         .summary = "compare a model with recorded inputs and outputs",
+         .usage = "DIR [options]",
+         .details =
+             "Loads DIR/config.json and the weights beside it, runs the inputs recorded in DIR/io.safetensors and "
+             "prints, for each recorded output, the largest error and where it is. Ends with 0 when all are within "
+             "--tol, with 1 when not.\n"
+             "\n"
+             "io.safetensors holds input_ids (batch, length) and any of hidden.0 .. hidden.N (the stream entering "
+             "layer i), last_hidden_state, logits, loss (with labels for a masked model, next-token otherwise) and "
+             "weighted_loss (with loss_weights). Record them with the original program and check your export:\n"
+             "\n"
+             "  seqmamba verify my_export\n"
+             "  seqmamba verify my_export --precision bf16 --tol 0.05",
+         .options = verify_options,
+         .values_size = verify_values_size(),
+         .min_args = 1,
+         .max_args = 1,
+         .run = verify_cmd},
+        {0}};
+    return mb_cli_main("seqmamba", "state-space models for sequences: checks of models", verbs, argc, argv);
+}
