@@ -42,6 +42,7 @@ OPT     := $(or $(OPT.$(MODE)),$(error MODE=$(MODE): not one of release asan tsa
 CPPFLAGS_ALL := -I. -D_GNU_SOURCE -DMB_VERSION='"$(VERSION)"' $(ISAS:%=-DMBK_HAVE_ISA_%) $(CPPFLAGS) \
                 $(shell $(PKG) --cflags $(PKGS) 2>/dev/null)
 CFLAGS_ALL := -std=c17 -fPIC -fno-semantic-interposition -fopenmp -ffp-contract=fast -fno-math-errno $(OPT) $(WARN) $(CFLAGS)
+PKGS_LIB   := $(filter-out htslib,$(PKGS)) # the library itself; htslib serves the front ends
 LIBDEPS    := $(if $(filter onednn,$(GEMM)),-ldnnl) -fopenmp -lpthread -lm
 LDLIBS_ALL := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LIBDEPS) $(LDLIBS)
 HASH    := $(shell echo '$(CC) $(shell $(CC) --version 2>&1 | head -1) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS_ALL)' | cksum | cut -d' ' -f1)
@@ -90,7 +91,7 @@ $(BIN)/libseqmamba.a: $(LIB)
 $(BIN)/libseqmamba.so: $(LIB)
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -shared -Wl,-soname,libseqmamba.so.0 -o $@ $(LIB_OBJ) -Wl,--as-needed $(LDLIBS_ALL)
+	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -shared -Wl,-soname,libseqmamba.so.$(word 1,$(subst ., ,$(VERSION))) -o $@ $(LIB_OBJ) -Wl,--as-needed $(LDLIBS_ALL)
 $(LIB): $(LIB_OBJ) $(B)/members
 	@echo "  AR    $@"
 	@rm -f $@ && ar rcs $@ $(LIB_OBJ)
@@ -144,6 +145,10 @@ cover: ## test coverage by file
 	@+bash .ci/cover.sh
 format: ## clang-format, in place
 	@git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' | xargs clang-format -i
+install: all ## programs, library, headers, pkg-config file under PREFIX (DESTDIR is respected)
+	@bash .ci/install.sh install '$(VERSION)' '$(DESTDIR)' '$(PREFIX)' '$(PKGS_LIB)' '$(LIBDEPS)'
+uninstall: ## what install put there
+	@bash .ci/install.sh uninstall '$(VERSION)' '$(DESTDIR)' '$(PREFIX)'
 clean: ## remove all that was built
 	rm -rf build bin
 help: ## this list
