@@ -6,4 +6,8 @@
 extern const mb_option verify_options[];
 size_t verify_values_size(void);
 int verify_cmd(mb_run *run, mb_err *e);
+
+extern const mb_option create_options[];
+size_t create_values_size(void);
+int create_cmd(mb_run *run, mb_err *e);
 #endif

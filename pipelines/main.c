@@ -1,4 +1,4 @@
-/* seqmamba: checks models against recorded results. */
+/* seqmamba: checks models against recorded results, makes fresh ones. */
 #include "pipelines/commands.h"
 
 int main(int argc, char **argv) {
@@ -22,6 +22,20 @@ int main(int argc, char **argv) {
          .min_args = 1,
          .max_args = 1,
          .run = verify_cmd},
+        {.name = "create",
+         .summary = "make a freshly initialised model from a config.json",
+         .usage = "CONFIG.json -o DIR [options]",
+         .details =
+             "Writes DIR/config.json and DIR/model.safetensors with the original's random initialisation from --seed: "
+             "the start of a training run, or something to measure speed with. The same seed gives the same bytes "
+             "everywhere.\n"
+             "\n"
+             "  seqmamba create genomics/models/demo/config.json -o /tmp/fresh --seed 7",
+         .options = create_options,
+         .values_size = create_values_size(),
+         .min_args = 1,
+         .max_args = 1,
+         .run = create_cmd},
         {0}};
-    return mb_cli_main("seqmamba", "state-space models for sequences: checks of models", verbs, argc, argv);
+    return mb_cli_main("seqmamba", "state-space models for sequences: check and create models", verbs, argc, argv);
 }

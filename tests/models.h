@@ -1,0 +1,16 @@
+/* Small seeded models for tests and benchmarks. */
+#ifndef TESTS_MODELS_H
+#define TESTS_MODELS_H
+#include "core/model.h"
+
+/* Caduceus: rcps 1 = reverse-complement equivariant with the strand swap of the released models. */
+mb_config model_caduceus(int D, int n_layer, int rcps);
+/* state-spaces language model (causal). */
+mb_config model_mamba(int D, int n_layer, int V);
+/* Seeded model of the configuration; exits the program with a message when that fails (tests only). */
+mb_model *model_seeded(const mb_config *c, const mb_model_options *o);
+/* n tokens from a counter-based stream, in [low, high). */
+void model_tokens(int32_t *token, int64_t n, int low, int high, uint64_t seed);
+/* The folder of the shared test data, or NULL when it is not there. */
+const char *shared_dir(void);
+#endif
