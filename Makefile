@@ -31,7 +31,7 @@ NEEDED  := htslib zlib yaml-0.1 jansson libzip libcrypto
 PKGS    := $(NEEDED) $(HDF5) $(if $(filter openblas,$(GEMM)),openblas)
 
 # ---- flags: the object folder is named by them -----------------------------------------------------------------------
-WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),-Werror)
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),$(if $(filter release,$(MODE)),-Werror))
 SAN     := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all
 OPT.release := -O2 -g -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 OPT.asan    := $(SAN) -fsanitize=address,undefined

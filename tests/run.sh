@@ -19,6 +19,7 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
+ulimit -c 0
 
 count() { passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3)); }
 
@@ -47,7 +48,7 @@ one() { # suite, name, command...: runs, counts, prints
     local suite=$1 name=$2 start=$EPOCHREALTIME status p f s took note=''
     shift 2
     [[ -n $only && ! $name =~ $only ]] && return
-    timeout --kill-after=10 "$limit" "$@" >"$work/log" 2>&1 </dev/null
+    { timeout --kill-after=10 "$limit" "$@" >"$work/log" 2>&1 </dev/null; } 2>/dev/null
     status=$?
     read -r p f s < <(tally "$work/log")
     if [ "$status" = 124 ] || [ "$status" = 137 ]; then note=" (stopped after $limit s)"; fi
@@ -60,7 +61,7 @@ one() { # suite, name, command...: runs, counts, prints
     if [ "$f" != 0 ]; then
         tail -n 200 "$work/log" | sed 's/^/      | /'
     else
-        grep -iE '^skip\b' "$work/log" | sort | uniq -c | head -5 | sed 's/^ *1 /      /; s/^ *\([0-9]*\) /      \1 x /' || :
+        grep -iE '^skip\b' "$work/log" | sort | uniq -c | head -5 | awk '{ n = $1; $1 = ""; print "       " (n > 1 ? n " x" : "") $0 }'
     fi
 }
 

@@ -14,7 +14,7 @@ status=$?
 if [ $status = 0 ]; then
     echo "ok - fuzz_$name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$program.log") inputs, $(ls "$kept" 2>/dev/null | wc -l) in the corpus"
 else
-    tail -n 100 "$program.log"
+    grep -vE '^(#[0-9]+|INFO:|  0x|=>0x)' "$program.log" | tail -n 100
     echo "not ok - fuzz_$name: exit status $status; the input is at $program.*"
 fi
 exit $status
