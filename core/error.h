@@ -9,9 +9,11 @@
 #define MB_MUST_USE          __attribute__((warn_unused_result))
 #define MB_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
+#define MB_ERR_TEXT 8192 /* room for a whole report on a configuration file (20 errors with their source lines) */
+
 typedef struct mb_err {
-    int status;      /* MB_OK or the first failure */
-    char text[1024]; /* one sentence, no newline; multi-error reports may hold lines */
+    int status;             /* MB_OK or the first failure */
+    char text[MB_ERR_TEXT]; /* one sentence, no newline; multi-error reports may hold lines; ends with "..." when cut */
 } mb_err;
 
 /* Records status and text unless e already holds an error (the first cause is kept); e may be NULL. Returns status. */

@@ -1,4 +1,6 @@
-/* People read stderr: levelled lines and one progress line. Data goes to stdout or files, never through here. */
+/* People read stderr: levelled lines and one progress line. Data goes to stdout or files, never through here.
+ * A line is one write, so that lines of several processes do not mix. Control characters are shown as \xNN: text from
+ * hostile files cannot drive the terminal. */
 #ifndef MB_LOG_H
 #define MB_LOG_H
 #include "core/error.h"
@@ -11,6 +13,9 @@ void mb_error(const char *fmt, ...) MB_PRINTF(1, 2);
 void mb_warn(const char *fmt, ...) MB_PRINTF(1, 2);
 void mb_info(const char *fmt, ...) MB_PRINTF(1, 2);
 void mb_debug(const char *fmt, ...) MB_PRINTF(1, 2);
+
+/* Between dated progress lines when stderr is no terminal: 30 s unless set. */
+void mb_log_set_interval(double seconds);
 
 /* Progress of one job: on a terminal one line redrawn at most ten times a second, with rate and time left;
  * elsewhere a dated line every 30 s. Thread-safe: add from any worker. */
