@@ -1,6 +1,7 @@
 /* Errors: the first cause of a failure, as a status and a sentence. Keeps the first error it is given and refuses later
  * ones, so that clean-up code may fail as well without hiding the cause. Allocates nothing: it must work without
  * memory. */
+#define MB_ERROR_C
 #include "core/error.h"
 
 #include <errno.h>

@@ -20,6 +20,10 @@ typedef struct mb_err {
 int mb_fail(mb_err *e, int status, const char *fmt, ...) MB_PRINTF(3, 4);
 /* The same with ": strerror(errno)" appended. */
 int mb_fail_errno(mb_err *e, int status, const char *fmt, ...) MB_PRINTF(3, 4);
+#if defined(__clang_analyzer__) && !defined(MB_ERROR_C) /* lets the analyzer see that the status comes back */
+#define mb_fail(e, status, ...) ((void)mb_fail(e, status, __VA_ARGS__), (status))
+#define mb_fail_errno(e, status, ...) ((void)mb_fail_errno(e, status, __VA_ARGS__), (status))
+#endif
 /* Puts "context: " before the sentence already held. Returns e->status. */
 int mb_err_context(mb_err *e, const char *fmt, ...) MB_PRINTF(2, 3);
 void mb_err_clear(mb_err *e);
