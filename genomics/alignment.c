@@ -192,6 +192,7 @@ int dna_alignment_next(dna_alignment *a, dna_record *r, mb_err *e) {
     r->number = a->read_number;
     r->line = 0;
     r->file = a->path;
+    r->linear = 0;
     int rc = copy_names(a, r, e);
     if (!rc)
         rc = copy_bases(a, r, e);

@@ -260,5 +260,6 @@ int dna_fasta_next(dna_fasta *f, dna_record *r, mb_err *e) {
     r->start = 0;
     r->end = r->bases.n;
     r->strand = '+';
+    r->linear = 1;
     return 1;
 }

@@ -163,6 +163,7 @@ static int next_region(dna_reader *r, dna_record *record, mb_err *e) {
     record->start = g->start;
     record->end = g->end;
     record->strand = g->strand;
+    record->linear = 1;
     int rc = dna_text_set(&record->name, g->name ? g->name : label, e);
     if (!rc)
         rc = dna_text_set(&record->comment, "", e);

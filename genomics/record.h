@@ -22,7 +22,8 @@ typedef struct dna_record {
     dna_text bases;   /* letters in reading direction */
     dna_text contig;  /* where it lies: the record itself for a plain FASTA; "" for an unplaced read */
     int64_t start, end; /* 0-based, half open, on contig; -1, -1 for an unplaced read */
-    char strand;      /* '+', '-', or '.' unplaced */
+    char strand;        /* '+', '-', or '.' unplaced */
+    int linear;         /* base i of the record is base start+i of the contig ('-': end-1-i); 0 for reads */
     int64_t number;   /* in its file, from 1 */
     int64_t line;     /* of its header, from 1; 0 where files have no lines */
     const char *file; /* borrowed from the reader */
