@@ -1,6 +1,6 @@
-/* HDF5 output through the serial C library (1.10 or newer). The file is written under mb_out's temporary name and renamed
- * when it is complete. Errors carry the library's own innermost reason. Refuses nothing that HDF5 itself accepts but more
- * than MB_H5_MAX_DIMS dimensions. */
+/* HDF5 output through the serial C library (1.10 or newer). The file is written under mb_out's temporary name and
+ * renamed when it is complete. Errors carry the library's own innermost reason. Refuses nothing that HDF5 itself
+ * accepts but more than MB_H5_MAX_DIMS dimensions. */
 #include "core/hdf5_out.h"
 
 #include <hdf5.h>
@@ -10,7 +10,8 @@
 #include "core/file.h"
 #include "core/mem.h"
 
-/* Rows of a compressed dataset are chunked to about this many bytes, the size HDF5's default chunk cache (1 MiB) suits. */
+/* Rows of a compressed dataset are chunked to about this many bytes, the size HDF5's default chunk cache (1 MiB) suits.
+ */
 #define CHUNK_BYTES (256 * 1024)
 
 struct mb_h5 {
@@ -211,7 +212,8 @@ static int put_attribute(mb_h5 *h, const char *object, const char *name, hid_t t
     hid_t space = H5Screate(H5S_SCALAR), at = -1;
     int rc = MB_OK;
     if (type >= 0 && space >= 0)
-        at = H5Acreate_by_name(h->file, *object ? object : "/", name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        at = H5Acreate_by_name(h->file, *object ? object : "/", name, type, space, H5P_DEFAULT, H5P_DEFAULT,
+                               H5P_DEFAULT);
     if (at < 0 || H5Awrite(at, memory, value) < 0)
         rc = fail_h5(h, e, "write attribute", name);
     if (at >= 0)

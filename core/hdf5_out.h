@@ -14,10 +14,11 @@ typedef struct mb_h5 mb_h5;
 int mb_h5_available(void); /* 1 when this build can write HDF5 */
 /* Temporary name beside path until commit. */
 int mb_h5_create(mb_h5 **out, const char *path, mb_err *e) MB_MUST_USE;
-/* Makes a dataset of a fixed shape and keeps it as the one that mb_h5_write fills. name: "group/name"; groups on the way
- * are made. dtype: MB_F32, MB_F16 (IEEE half), MB_I64. gzip: 0 = contiguous, 1..9 = chunked by rows and compressed. */
-int mb_h5_dataset(mb_h5 *h, const char *name, mb_dtype dtype, int ndim, const int64_t *shape, int gzip, mb_err *e)
-    MB_MUST_USE;
+/* Makes a dataset of a fixed shape and keeps it as the one that mb_h5_write fills. name: "group/name"; groups on the
+ * way are made. dtype: MB_F32, MB_F16 (IEEE half), MB_I64. gzip: 0 = contiguous, 1..9 = chunked by rows and compressed.
+ */
+int mb_h5_dataset(mb_h5 *h, const char *name, mb_dtype dtype, int ndim, const int64_t *shape, int gzip,
+                  mb_err *e) MB_MUST_USE;
 /* Rows [from, from+n) of the dataset made last, in its own dtype, C order. */
 int mb_h5_write(mb_h5 *h, int64_t from, int64_t n, const void *data, mb_err *e) MB_MUST_USE;
 /* A one-dimensional dataset of UTF-8 strings of variable length. */

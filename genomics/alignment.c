@@ -1,7 +1,7 @@
-/* Reads through htslib. Soft-clipped bases are part of a read, hard-clipped ones are not in the file. Names of paired reads
- * get "/1" or "/2" as samtools fastq does. A file that ends early is an error, not a short result. Refuses region queries
- * without an index. Never fetches CRAM references from the network: REF_PATH is left as the user set it, and where it is
- * unset the library's default, a public server, is switched off. */
+/* Reads through htslib. Soft-clipped bases are part of a read, hard-clipped ones are not in the file. Names of paired
+ * reads get "/1" or "/2" as samtools fastq does. A file that ends early is an error, not a short result. Refuses region
+ * queries without an index. Never fetches CRAM references from the network: REF_PATH is left as the user set it, and
+ * where it is unset the library's default, a public server, is switched off. */
 #include "genomics/alignment.h"
 
 #include <errno.h>
@@ -108,7 +108,8 @@ int dna_alignment_open(dna_alignment **out, hFILE *in, const char *path, const d
         hclose_abruptly(in);
         rc = mb_fail(e, MB_FORMAT, "%s: cannot be opened as SAM, BAM or CRAM", path);
     } else if (o->reference && hts_set_fai_filename(a->in, o->reference) != 0) {
-        rc = mb_fail(e, MB_IO, "%s: cannot be used as reference (is it an uncompressed or BGZF FASTA file?)", o->reference);
+        rc = mb_fail(e, MB_IO, "%s: cannot be used as reference (is it an uncompressed or BGZF FASTA file?)",
+                     o->reference);
     } else if (!(a->header = sam_hdr_read(a->in))) {
         rc = mb_fail(e, MB_FORMAT, "%s: damaged header", path);
     } else if (hts_check_EOF(a->in) == 0) {

@@ -11,11 +11,11 @@ typedef struct dna_alignment_options {
     const char *reference; /* FASTA for CRAM; NULL = as the file and REF_PATH say, without the network */
     int min_mapq;
     int exclude_flags, include_flags; /* a read with any of the first, or without all of the second, is passed over */
-    int as_stored;         /* 0: reads on the reverse strand are turned back to the direction they were sequenced in */
+    int as_stored; /* 0: reads on the reverse strand are turned back to the direction they were sequenced in */
 } dna_alignment_options;
 
-/* Takes over in, in every case. regions may be NULL; else they are resolved here, an index is needed, and each read that
- * overlaps any of them comes once. */
+/* Takes over in, in every case. regions may be NULL; else they are resolved here, an index is needed, and each read
+ * that overlaps any of them comes once. */
 int dna_alignment_open(dna_alignment **out, struct hFILE *in, const char *path, const dna_alignment_options *o,
                        dna_regions *regions, mb_err *e) MB_MUST_USE;
 /* 1: a record; 0: the end; negative: an error. */

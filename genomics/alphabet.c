@@ -33,9 +33,10 @@ static int choose(const mb_config *c, int wanted, mb_err *e) {
             return mb_fail(e, MB_USAGE, "--alphabet %s needs %d tokens, the model has a vocabulary of %d",
                            wanted == DNA_ALPHABET_CADUCEUS ? "caduceus" : "plantcad", least, c->V);
         if (!(wanted == DNA_ALPHABET_CADUCEUS ? caduceus : plantcad))
-            return mb_fail(e, MB_USAGE,
-                           "--alphabet %s contradicts the model's complement_map, where A and T, C and G are not partners",
-                           wanted == DNA_ALPHABET_CADUCEUS ? "caduceus" : "plantcad");
+            return mb_fail(
+                e, MB_USAGE,
+                "--alphabet %s contradicts the model's complement_map, where A and T, C and G are not partners",
+                wanted == DNA_ALPHABET_CADUCEUS ? "caduceus" : "plantcad");
         return wanted;
     }
     if ((c->V == 12 || c->V == 16) && caduceus)
@@ -51,7 +52,7 @@ static int choose(const mb_config *c, int wanted, mb_err *e) {
 static void set_letter(dna_alphabet *a, char letter, int token, int class) {
     int lower = letter - 'A' + 'a';
     a->token[(unsigned char)letter] = a->token[lower] = (uint8_t)token;
-    a->class[(unsigned char)letter] = (uint8_t)class;
+    a->class[(unsigned char)letter] = (uint8_t) class;
     a->class[lower] = (uint8_t)(class | DNA_IS_LOWER);
 }
 

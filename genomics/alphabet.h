@@ -24,15 +24,23 @@ typedef struct dna_policies {
 } dna_policies;
 
 /* What a letter is, besides its token: the high bits of dna_alphabet.class. */
-enum { DNA_IS_BASE = 1, DNA_IS_N = 2, DNA_IS_AMBIGUOUS = 4, DNA_IS_LOWER = 8, DNA_IS_GAP = 16, DNA_IS_U = 32, DNA_IS_BAD = 64 };
+enum {
+    DNA_IS_BASE = 1,
+    DNA_IS_N = 2,
+    DNA_IS_AMBIGUOUS = 4,
+    DNA_IS_LOWER = 8,
+    DNA_IS_GAP = 16,
+    DNA_IS_U = 32,
+    DNA_IS_BAD = 64
+};
 
 typedef struct dna_alphabet {
     const char *name;
-    uint8_t token[256];   /* letter -> id */
-    uint8_t class[256];   /* letter -> DNA_IS_* */
+    uint8_t token[256];      /* letter -> id */
+    uint8_t class[256];      /* letter -> DNA_IS_* */
     uint8_t complement[256]; /* id -> id of the complementary base; others map to themselves */
-    int base[4];          /* ids of A C G T */
-    int n_token;          /* what N and its like become */
+    int base[4];             /* ids of A C G T */
+    int n_token;             /* what N and its like become */
     int mask_token;
 } dna_alphabet;
 
@@ -41,7 +49,8 @@ typedef struct dna_counts {
     int64_t bases, n, ambiguous, lower, gaps, u;
 } dna_counts;
 
-/* Chooses by the model's vocabulary and complement map unless the policies name one; refuses models of other alphabets. */
+/* Chooses by the model's vocabulary and complement map unless the policies name one; refuses models of other alphabets.
+ */
 int dna_alphabet_init(dna_alphabet *a, const mb_config *c, const dna_policies *p, mb_err *e) MB_MUST_USE;
 /* Letters to ids in place; adds to counts. Returns -1, or the index of the first byte that the policies refuse. */
 int64_t dna_tokenize(const dna_alphabet *a, uint8_t *text, int64_t n, dna_counts *counts);

@@ -1,10 +1,11 @@
-/* A parser of its own over htslib's BGZF stream, because the library's own readers forgive what must not be forgiven here:
- * kseq skips everything before the first '>', and sam_read1 turns unknown bytes of FASTA into N.
+/* A parser of its own over htslib's BGZF stream, because the library's own readers forgive what must not be forgiven
+ * here: kseq skips everything before the first '>', and sam_read1 turns unknown bytes of FASTA into N.
  *
  * FASTA: lines '>' name [comment], then sequence lines until the next '>'. FASTQ: '@' name, sequence lines until '+',
  * as many quality bytes as bases. Blank lines between records, CR LF and blanks inside sequence lines are taken.
- * Refuses: text before the first header, headers without a name, a zero byte in a header, FASTQ records cut short or with
- * too many qualities, gzip and BGZF streams that end early (BGZF: without the end marker), files without records. */
+ * Refuses: text before the first header, headers without a name, a zero byte in a header, FASTQ records cut short or
+ * with too many qualities, gzip and BGZF streams that end early (BGZF: without the end marker), files without records.
+ */
 #include "genomics/fasta.h"
 
 #include <errno.h>
@@ -44,7 +45,8 @@ int dna_fasta_open(dna_fasta **out, hFILE *in, const char *path, mb_err *e) {
     f->line = 1;
     f->in = bgzf_hopen(in, "r");
     if (!f->in) {
-        int rc = mb_fail_errno(e, errno == ENOMEM ? MB_NOMEM : MB_FORMAT, "%s: cannot be read as text, gzip or BGZF", path);
+        int rc =
+            mb_fail_errno(e, errno == ENOMEM ? MB_NOMEM : MB_FORMAT, "%s: cannot be read as text, gzip or BGZF", path);
         hclose_abruptly(in);
         mb_free(f->path);
         mb_free(f);
@@ -90,8 +92,8 @@ static int fill(dna_fasta *f, mb_err *e) {
     f->at_end = 1;
     if (bgzf_compression(f->in) == bgzf && !f->in->last_block_eof)
         return mb_fail(e, MB_FORMAT,
-                       "%s: the BGZF end marker is missing, so the file is cut short after line %" PRId64 " (record %" PRId64
-                       "); if it is known to be whole, compress it again with bgzip",
+                       "%s: the BGZF end marker is missing, so the file is cut short after line %" PRId64
+                       " (record %" PRId64 "); if it is known to be whole, compress it again with bgzip",
                        f->path, f->line, f->records);
     return 0;
 }
@@ -196,15 +198,16 @@ static int take_fastq_quality(dna_fasta *f, const dna_record *r, mb_err *e) {
         if (more < 0)
             return more;
         if (more == 0 && q->n < r->bases.n)
-            return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": record '%.100s' is cut short: %" PRId64 " bases, %" PRId64
-                                         " qualities",
+            return mb_fail(e, MB_FORMAT,
+                           "%s:%" PRId64 ": record '%.100s' is cut short: %" PRId64 " bases, %" PRId64 " qualities",
                            f->path, f->line, r->name.data, r->bases.n, q->n);
         int rc = take_line(f, q, e);
         if (rc)
             return rc;
     } while (q->n < r->bases.n);
     if (q->n > r->bases.n)
-        return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": record '%.100s' has %" PRId64 " bases but more qualities (%" PRId64 ")",
+        return mb_fail(e, MB_FORMAT,
+                       "%s:%" PRId64 ": record '%.100s' has %" PRId64 " bases but more qualities (%" PRId64 ")",
                        f->path, f->line - 1, r->name.data, r->bases.n, q->n);
     return MB_OK;
 }
@@ -232,11 +235,11 @@ static int fail_start(const dna_fasta *f, int c, mb_err *e) {
     else
         snprintf(seen, sizeof seen, "0x%02x", c & 255);
     if (f->marker)
-        return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": expected '%c' at the start of a record, found %s", f->path, f->line,
-                       f->marker, seen);
-    return mb_fail(e, MB_FORMAT,
-                   "%s:%" PRId64 ": not FASTA, FASTQ, SAM, BAM or CRAM: expected '>' or '@', found %s%s", f->path, f->line,
-                   seen, c > 32 && c < 127 && strchr("ACGTNacgtn", c) ? " (is the header line missing?)" : "");
+        return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": expected '%c' at the start of a record, found %s", f->path,
+                       f->line, f->marker, seen);
+    return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": not FASTA, FASTQ, SAM, BAM or CRAM: expected '>' or '@', found %s%s",
+                   f->path, f->line, seen,
+                   c > 32 && c < 127 && strchr("ACGTNacgtn", c) ? " (is the header line missing?)" : "");
 }
 
 int dna_fasta_next(dna_fasta *f, dna_record *r, mb_err *e) {

@@ -1,6 +1,6 @@
-/* htslib's faidx with what it leaves out: the index is checked line by line before the library divides by what stands in
- * it, is built under a temporary name and renamed (two runs may start at once), and a fetch that comes back short is an
- * error. Refuses plain gzip, which cannot be entered in the middle, and indexes that do not fit the file. */
+/* htslib's faidx with what it leaves out: the index is checked line by line before the library divides by what stands
+ * in it, is built under a temporary name and renamed (two runs may start at once), and a fetch that comes back short is
+ * an error. Refuses plain gzip, which cannot be entered in the middle, and indexes that do not fit the file. */
 #include "genomics/genome.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include "core/mem.h"
 
 /* Bases per library call: bounds the copy it makes. */
-#define SLICE ((int64_t)1 << 20)
+#define SLICE           ((int64_t)1 << 20)
 #define MAX_INDEX_BYTES ((size_t)1 << 30)
 
 struct dna_genome {
@@ -70,7 +70,8 @@ static int check_line(const char *fai, int64_t at, const char *line, int64_t fil
     const char *tab = strchr(line, '\t');
     char more;
     if (!tab || tab == line ||
-        sscanf(tab, "\t%" SCNd64 "\t%" SCNd64 "\t%" SCNd64 "\t%" SCNd64 "%c", &length, &offset, &bases, &bytes, &more) != 4)
+        sscanf(tab, "\t%" SCNd64 "\t%" SCNd64 "\t%" SCNd64 "\t%" SCNd64 "%c", &length, &offset, &bases, &bytes,
+               &more) != 4)
         return fail_line(fai, at, "is not a FASTA index line (name and four numbers)", e);
     if (length < 0 || offset < 0 || bases < 0 || bytes < bases || (length > 0 && bases == 0) || length > INT32_MAX ||
         bases > INT32_MAX || bytes > INT32_MAX)
@@ -126,7 +127,8 @@ static int fail_build(const char *path, mb_err *e) {
                    path);
 }
 
-/* Builds under temporary names beside the final ones; *unwritable tells a folder without write permission from the rest. */
+/* Builds under temporary names beside the final ones; *unwritable tells a folder without write permission from the
+ * rest. */
 static int build_beside(const char *path, const paths *p, int *unwritable, mb_err *e) {
     *unwritable = 0;
     char *fai = mb_asprintf("%s.tmp.%ld", p->fai, (long)getpid());
@@ -164,8 +166,8 @@ static int build_elsewhere(const char *path, int compressed, paths *p, mb_err *e
     char folder[512];
     snprintf(folder, sizeof folder, "%.480s/dna-mamba.XXXXXX", tmp && *tmp ? tmp : "/tmp");
     if (!mkdtemp(folder))
-        return mb_fail_errno(e, MB_IO, "%s: its folder cannot be written, nor %s, so there is no place for an index", path,
-                             folder);
+        return mb_fail_errno(e, MB_IO, "%s: its folder cannot be written, nor %s, so there is no place for an index",
+                             path, folder);
     free_paths(p);
     int rc = name_paths(p, folder, path, compressed, e);
     if (rc)
@@ -208,8 +210,9 @@ int dna_genome_open(dna_genome **out, const char *path, mb_err *e) {
     if (!rc)
         rc = check_index(p.fai, compressed ? -1 : (int64_t)s.st_size, e);
     if (!rc && !(g->index = fai_load3(path, p.fai, p.gzi, 0)))
-        rc = mb_fail(e, MB_FORMAT, "%s: cannot be used with its index %s; delete the index%s and it will be built again", path,
-                     p.fai, p.gzi ? " and the .gzi" : "");
+        rc =
+            mb_fail(e, MB_FORMAT, "%s: cannot be used with its index %s; delete the index%s and it will be built again",
+                    path, p.fai, p.gzi ? " and the .gzi" : "");
     free_paths(&p);
     if (rc)
         dna_genome_close(g);
@@ -251,7 +254,8 @@ int dna_genome_fetch(dna_genome *g, const char *contig, int64_t from, int64_t n,
         free(piece);
         if (!piece || got != want)
             return mb_fail(e, MB_FORMAT,
-                           "%s: bases %" PRId64 "-%" PRId64 " of %s cannot be read: the file is damaged or its index is not "
+                           "%s: bases %" PRId64 "-%" PRId64
+                           " of %s cannot be read: the file is damaged or its index is not "
                            "of this file",
                            g->path, from + 1, from + want, contig);
         out += want;

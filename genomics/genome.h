@@ -5,7 +5,8 @@
 
 typedef struct dna_genome dna_genome;
 
-/* An index that is missing is built beside the file, or, where that folder cannot be written, in $TMPDIR for this run. */
+/* An index that is missing is built beside the file, or, where that folder cannot be written, in $TMPDIR for this run.
+ */
 int dna_genome_open(dna_genome **out, const char *path, mb_err *e) MB_MUST_USE;
 void dna_genome_close(dna_genome *g); /* NULL is fine */
 dna_contigs dna_genome_contigs(dna_genome *g);

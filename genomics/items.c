@@ -1,5 +1,6 @@
 /* Windows: the k-th begins at k*stride; the last is the first that reaches the end of the record, and is shorter than
- * --window when it must be (kept or dropped by --partial). Refuses letters that the policies refuse, with their place. */
+ * --window when it must be (kept or dropped by --partial). Refuses letters that the policies refuse, with their place.
+ */
 #include "genomics/items.h"
 
 #include <inttypes.h>
@@ -19,7 +20,7 @@ struct dna_items {
     int64_t at;        /* first base of the next window */
     int64_t items;     /* handed out */
     dna_counts letters;
-    int64_t dropped;   /* partial windows */
+    int64_t dropped; /* partial windows */
 };
 
 int dna_items_open(dna_items **out, const dna_items_options *o, const dna_alphabet *a, mb_err *e) {

@@ -1,14 +1,14 @@
-/* From records to what the model is given: an item is one sequence of tokens, a whole record or a window of one. Items come
- * in batches cut by the input and --batch alone, never by memory or threads, so that an interrupted run can be continued at
- * a batch and gives the same bytes. */
+/* From records to what the model is given: an item is one sequence of tokens, a whole record or a window of one. Items
+ * come in batches cut by the input and --batch alone, never by memory or threads, so that an interrupted run can be
+ * continued at a batch and gives the same bytes. */
 #ifndef DNA_ITEMS_H
 #define DNA_ITEMS_H
 #include "genomics/alphabet.h"
 #include "genomics/reader.h"
 
 typedef struct dna_item {
-    char *name;   /* of the record */
-    char *contig; /* "" unplaced */
+    char *name;         /* of the record */
+    char *contig;       /* "" unplaced */
     int64_t start, end; /* on the contig, 0-based half open; of the item where the record is linear, else of the read */
     char strand;
     int linear;     /* as dna_record.linear */

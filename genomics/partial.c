@@ -1,8 +1,8 @@
 /* Journal: a line "dna-mamba journal 1 DIGEST", then for each batch
  *     ITEMS ROWS DATA_END INDEX_END DATA_CRC INDEX_CRC INPUT_CRC LINE_CRC
- * (totals so far; CRC-32 in hex, of this batch's part of each file and of the line before it), then "complete". A line is
- * written and synced after the data and the index that it vouches for. On resuming, lines are believed up to the first that
- * is torn or whose data does not match; what follows is cut off. Refuses to go on for another digest. */
+ * (totals so far; CRC-32 in hex, of this batch's part of each file and of the line before it), then "complete". A line
+ * is written and synced after the data and the index that it vouches for. On resuming, lines are believed up to the
+ * first that is torn or whose data does not match; what follows is cut off. Refuses to go on for another digest. */
 #include "genomics/partial.h"
 
 #include <errno.h>
@@ -18,8 +18,8 @@
 #include "core/log.h"
 #include "core/mem.h"
 
-#define MAGIC "dna-mamba journal 1"
-#define COMPLETE "complete"
+#define MAGIC       "dna-mamba journal 1"
+#define COMPLETE    "complete"
 #define MAX_JOURNAL ((size_t)1 << 30)
 enum { BLOCK = 1 << 20 };
 
@@ -34,11 +34,12 @@ struct dna_partial {
     int64_t head, index_end;        /* index_end: where the batch being written has come to */
     int64_t index_size;             /* as found on opening */
     int complete, finished;         /* finished: all renames were done, only the journal was left */
-    entry *entry; /* (n) */
+    entry *entry;                   /* (n) */
     int64_t n, capacity;
 };
 
-/* ---- reading back ------------------------------------------------------------------------------------------------- */
+/* ---- reading back -------------------------------------------------------------------------------------------------
+ */
 
 static int read_back(mb_out *o, void *data, int64_t n, int64_t at, mb_err *e) {
     int fd = mb_out_fd(o);
@@ -88,13 +89,15 @@ static int append(dna_partial *p, const entry *new, mb_err *e) {
     return MB_OK;
 }
 
-/* ---- the journal's text ------------------------------------------------------------------------------------------- */
+/* ---- the journal's text -------------------------------------------------------------------------------------------
+ */
 
 enum { LINE = 192 };
 
 static int format_line(const entry *n, char *line) {
-    int used = snprintf(line, LINE, "%" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %08" PRIx32 " %08" PRIx32 " %08" PRIx32,
-                        n->items, n->rows, n->data_end, n->index_end, n->data_crc, n->index_crc, n->input_crc);
+    int used =
+        snprintf(line, LINE, "%" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %08" PRIx32 " %08" PRIx32 " %08" PRIx32,
+                 n->items, n->rows, n->data_end, n->index_end, n->data_crc, n->index_crc, n->input_crc);
     uint32_t crc = (uint32_t)crc32_z(0, (const Bytef *)line, (size_t)used);
     return used + snprintf(line + used, (size_t)(LINE - used), " %08" PRIx32 "\n", crc);
 }
@@ -103,8 +106,8 @@ static int format_line(const entry *n, char *line) {
 static int parse_line(const char *line, const entry *before, entry *n) {
     char again[LINE];
     uint32_t crc;
-    if (sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32, &n->items,
-               &n->rows, &n->data_end, &n->index_end, &n->data_crc, &n->index_crc, &n->input_crc, &crc) != 8)
+    if (sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32,
+               &n->items, &n->rows, &n->data_end, &n->index_end, &n->data_crc, &n->index_crc, &n->input_crc, &crc) != 8)
         return 0;
     int length = format_line(n, again);
     return strncmp(line, again, (size_t)length - 1) == 0 && line[length - 1] == 0 && n->items > before->items &&
@@ -158,7 +161,8 @@ static int read_journal(dna_partial *p, int64_t size, const char *digest, mb_err
     return rc;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------------------
+ */
 
 /* Drops journal entries whose data is not there as it was written, from the first such on. */
 static int check_entries(dna_partial *p, int64_t data_size, mb_err *e) {
@@ -270,7 +274,8 @@ int dna_partial_open(dna_partial **out, const char *path, const char *index_path
     p->head = head;
     int rc;
     if (is_direct(path)) {
-        rc = resume ? mb_fail(e, MB_USAGE, "%s: --resume needs an output file", path) : mb_out_create(&p->data, path, e);
+        rc =
+            resume ? mb_fail(e, MB_USAGE, "%s: --resume needs an output file", path) : mb_out_create(&p->data, path, e);
     } else {
         rc = open_files(p, index_path, &data_size, &journal_size, e);
         if (!rc)
@@ -298,7 +303,8 @@ int dna_partial_open(dna_partial **out, const char *path, const char *index_path
     return rc;
 }
 
-/* ---- state -------------------------------------------------------------------------------------------------------- */
+/* ---- state --------------------------------------------------------------------------------------------------------
+ */
 
 int64_t dna_partial_batches(const dna_partial *p) {
     return p->n;
@@ -329,7 +335,8 @@ int dna_partial_is_direct(const dna_partial *p) {
     return p->journal == NULL;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------------------------------------------------
+ */
 
 int dna_partial_put(dna_partial *p, const void *data, int64_t n, int64_t at, mb_err *e) {
     if (dna_partial_is_direct(p))
@@ -344,7 +351,8 @@ int dna_partial_put_index(dna_partial *p, const char *text, int64_t n, mb_err *e
     return mb_out_write(p->index, text, (size_t)n, e);
 }
 
-int dna_partial_close_batch(dna_partial *p, int64_t items, int64_t rows, int64_t data_end, uint32_t input_crc, mb_err *e) {
+int dna_partial_close_batch(dna_partial *p, int64_t items, int64_t rows, int64_t data_end, uint32_t input_crc,
+                            mb_err *e) {
     entry before = last(p);
     entry n = {.items = before.items + items,
                .rows = before.rows + rows,
@@ -381,7 +389,8 @@ int64_t dna_partial_index_end(const dna_partial *p) {
     return last(p).index_end;
 }
 
-/* ---- ending ------------------------------------------------------------------------------------------------------- */
+/* ---- ending -------------------------------------------------------------------------------------------------------
+ */
 
 int dna_partial_complete(dna_partial *p, mb_err *e) {
     if (dna_partial_is_direct(p) || p->complete)

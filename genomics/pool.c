@@ -1,7 +1,7 @@
 /* mean: sum over positions in the order in which the model's pass delivers them, in double, divided by their number.
- * max: largest value of each channel. center: the row at position length/2 (rounded down, from 0). Every position counts,
- * N too. The order is fixed by the model, so the bits do not depend on threads or memory. Refuses (MB_FAIL) values that
- * are not finite: they would come from broken weights. */
+ * max: largest value of each channel. center: the row at position length/2 (rounded down, from 0). Every position
+ * counts, N too. The order is fixed by the model, so the bits do not depend on threads or memory. Refuses (MB_FAIL)
+ * values that are not finite: they would come from broken weights. */
 #include "genomics/pool.h"
 
 #include <float.h>

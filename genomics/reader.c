@@ -1,7 +1,7 @@
 /* Opens each input by what it holds, not by its name, and hands out records of all in turn. Policies that concern whole
  * records live here: empty ones, names that come twice in FASTA files. Reads of FASTQ and alignments may share a name
- * (mates do), and regions of one BED file too: their place in the output tells them apart. Refuses regions over FASTQ, over
- * standard input and over several inputs. */
+ * (mates do), and regions of one BED file too: their place in the output tells them apart. Refuses regions over FASTQ,
+ * over standard input and over several inputs. */
 #include "genomics/reader.h"
 
 #include <errno.h>
@@ -77,7 +77,8 @@ static int open_next(dna_reader *r, mb_err *e) {
         return rc;
     }
     if (format.format == sam || format.format == bam || format.format == cram)
-        return dna_alignment_open(&r->alignment, in, path, &r->options->alignment, r->regions.source ? &r->regions : NULL, e);
+        return dna_alignment_open(&r->alignment, in, path, &r->options->alignment,
+                                  r->regions.source ? &r->regions : NULL, e);
     if (format.format == vcf || format.format == bcf || format.format == bed || format.format == fai_format) {
         hclose_abruptly(in);
         return mb_fail(e, MB_USAGE, "%s: is a %s file; expected FASTA, FASTQ, SAM, BAM or CRAM%s", shown(path),
@@ -198,7 +199,8 @@ static int check_name(dna_reader *r, dna_record *record, mb_err *e) {
     char place[512];
     if (r->options->duplicates == DNA_DUPLICATES_ERROR)
         return mb_fail(e, MB_FORMAT,
-                       "%s: the name came before, as record %" PRId64 " of this run (--duplicates number adds a suffix, "
+                       "%s: the name came before, as record %" PRId64
+                       " of this run (--duplicates number adds a suffix, "
                        "keep leaves it)",
                        dna_record_place(record, place, sizeof place), before);
     int64_t stem = record->name.n;

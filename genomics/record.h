@@ -17,16 +17,16 @@ int dna_text_set(dna_text *t, const char *string, mb_err *e) MB_MUST_USE;
 void dna_text_fini(dna_text *t);
 
 typedef struct dna_record {
-    dna_text name;    /* first word of the header, read name, or name of the region */
-    dna_text comment; /* the rest of the header */
-    dna_text bases;   /* letters in reading direction */
-    dna_text contig;  /* where it lies: the record itself for a plain FASTA; "" for an unplaced read */
+    dna_text name;      /* first word of the header, read name, or name of the region */
+    dna_text comment;   /* the rest of the header */
+    dna_text bases;     /* letters in reading direction */
+    dna_text contig;    /* where it lies: the record itself for a plain FASTA; "" for an unplaced read */
     int64_t start, end; /* 0-based, half open, on contig; -1, -1 for an unplaced read */
     char strand;        /* '+', '-', or '.' unplaced */
     int linear;         /* base i of the record is base start+i of the contig ('-': end-1-i); 0 for reads */
-    int64_t number;   /* in its file, from 1 */
-    int64_t line;     /* of its header, from 1; 0 where files have no lines */
-    const char *file; /* borrowed from the reader */
+    int64_t number;     /* in its file, from 1 */
+    int64_t line;       /* of its header, from 1; 0 where files have no lines */
+    const char *file;   /* borrowed from the reader */
 } dna_record;
 
 void dna_record_init(dna_record *r);

@@ -1,5 +1,5 @@
-/* BED: tab- or blank-separated chrom, start, end [, name, score, strand, ...], 0-based half open; lines that are blank or
- * begin with '#', "track" or "browser" are passed over. Text: 1-based inclusive, commas allowed in numbers,
+/* BED: tab- or blank-separated chrom, start, end [, name, score, strand, ...], 0-based half open; lines that are blank
+ * or begin with '#', "track" or "browser" are passed over. Text: 1-based inclusive, commas allowed in numbers,
  * "contig:from" and "contig:from-" reach to the end; a contig whose own name holds a colon is found first.
  * Refuses empty intervals, intervals outside their contig, unknown contigs, strands other than + - . */
 #include "genomics/regions.h"
@@ -51,7 +51,8 @@ static int copy_names(dna_region *g, const char *contig, const char *name, const
     return mb_fail(e, MB_NOMEM, "%s: no memory for a region", source);
 }
 
-/* Cuts line at tabs, or at blanks when it has no tab. Returns how many columns, at most max; the rest stays in the last. */
+/* Cuts line at tabs, or at blanks when it has no tab. Returns how many columns, at most max; the rest stays in the
+ * last. */
 static int split(char *line, char **column, int max) {
     const char *between = strchr(line, '\t') ? "\t" : " ";
     int n = 0;
@@ -91,18 +92,19 @@ static int bed_line(dna_regions *r, char *line, int64_t at, mb_err *e) {
     char *column[7];
     int n = split(line, column, 7);
     if (n < 3)
-        return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": %d column%s, a BED line has at least chrom, start, end", r->source, at,
-                       n, n == 1 ? "" : "s");
+        return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": %d column%s, a BED line has at least chrom, start, end",
+                       r->source, at, n, n == 1 ? "" : "s");
     dna_region g = {.start = whole_number(column[1]), .end = whole_number(column[2]), .strand = '+', .line = at};
     if (g.start < 0 || g.end < 0)
         return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": '%.40s' is not a position (whole number from 0)", r->source, at,
                        column[g.start < 0 ? 1 : 2]);
     if (g.start >= g.end)
-        return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": the interval %" PRId64 "-%" PRId64 " holds no base", r->source, at,
-                       g.start, g.end);
+        return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": the interval %" PRId64 "-%" PRId64 " holds no base", r->source,
+                       at, g.start, g.end);
     if (n >= 6) {
         if (strcmp(column[5], "+") && strcmp(column[5], "-") && strcmp(column[5], "."))
-            return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": strand '%.40s' is neither + nor - nor .", r->source, at, column[5]);
+            return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": strand '%.40s' is neither + nor - nor .", r->source, at,
+                           column[5]);
         g.strand = column[5][0] == '-' ? '-' : '+';
     }
     int named = n >= 4 && column[3][0] && strcmp(column[3], ".") != 0;
@@ -170,8 +172,8 @@ static int split_text(dna_region *g, const dna_contigs *c, mb_err *e) {
     g->start = number(from, dash ? dash : end, 1) - 1;
     g->end = dash && dash[1] ? number(dash + 1, end, 1) : -1;
     if (g->start < 0 || (dash && dash[1] && g->end <= g->start))
-        return mb_fail(e, MB_USAGE, "region '%s': expected contig, contig:from or contig:from-to, positions counted from 1",
-                       text);
+        return mb_fail(e, MB_USAGE,
+                       "region '%s': expected contig, contig:from or contig:from-to, positions counted from 1", text);
     *colon = 0;
     return MB_OK;
 }
@@ -199,7 +201,8 @@ static int fail_unknown(const dna_contigs *c, const char *where, const char *con
     const char *name;
     for (int64_t i = 0; (name = c->name(c->user, i)); i++)
         if (is_alias(name, contig))
-            return mb_fail(e, MB_NOTFOUND, "%s: contig '%s' is not in %s, which calls it '%s'", where, contig, c->file, name);
+            return mb_fail(e, MB_NOTFOUND, "%s: contig '%s' is not in %s, which calls it '%s'", where, contig, c->file,
+                           name);
     char list[256] = "";
     int64_t i = 0;
     for (size_t n = 0; i < 5 && (name = c->name(c->user, i)) && n < sizeof list - 40; i++)
@@ -229,8 +232,9 @@ int dna_regions_resolve(dna_regions *r, const dna_contigs *c, mb_err *e) {
         if (g->end < 0)
             g->end = length;
         if (g->start >= g->end || g->end > length)
-            return mb_fail(e, MB_RANGE, "%s: %" PRId64 "-%" PRId64 " (counted from 1) reaches outside %s, which has %" PRId64
-                                        " bases in %s",
+            return mb_fail(e, MB_RANGE,
+                           "%s: %" PRId64 "-%" PRId64 " (counted from 1) reaches outside %s, which has %" PRId64
+                           " bases in %s",
                            where, g->start + 1, g->end, g->contig, length, c->file);
     }
     return MB_OK;

@@ -15,7 +15,7 @@ typedef struct dna_region {
 typedef struct dna_regions {
     dna_region *at; /* (n), in the order given */
     int64_t n, capacity;
-    char *source; /* the BED path, or the text itself */
+    char *source;  /* the BED path, or the text itself */
     int from_text; /* 1: at[0].contig holds the whole text until dna_regions_resolve splits it */
 } dna_regions;
 
@@ -29,8 +29,8 @@ typedef struct dna_contigs {
 
 /* what: the name of an existing file (BED, may be gzip or BGZF), else the text of one region. */
 int dna_regions_read(dna_regions *r, const char *what, mb_err *e) MB_MUST_USE;
-/* Splits a region text, fills in ends left open and checks every region against the contigs. A contig that is not there is
- * an error with the file and line and, where one can be guessed, the name that was meant. */
+/* Splits a region text, fills in ends left open and checks every region against the contigs. A contig that is not there
+ * is an error with the file and line and, where one can be guessed, the name that was meant. */
 int dna_regions_resolve(dna_regions *r, const dna_contigs *c, mb_err *e) MB_MUST_USE;
 int64_t dna_regions_bases(const dna_regions *r);
 void dna_regions_fini(dna_regions *r);
