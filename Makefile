@@ -38,8 +38,9 @@ OPT.asan    := $(SAN) -fsanitize=address,undefined
 OPT.tsan    := $(SAN) -fsanitize=thread
 OPT.fuzz    := $(SAN) -fsanitize=fuzzer-no-link,address,undefined
 OPT.cover   := -O0 -g --coverage
+GIT_REV  = $(shell git describe --always --dirty 2>/dev/null)
 OPT     := $(or $(OPT.$(MODE)),$(error MODE=$(MODE): not one of release asan tsan fuzz cover))
-CPPFLAGS_ALL := -I. -D_GNU_SOURCE -DMB_VERSION='"$(VERSION)"' $(ISAS:%=-DMBK_HAVE_ISA_%) $(CPPFLAGS) \
+CPPFLAGS_ALL := -I. -D_GNU_SOURCE $(ISAS:%=-DMBK_HAVE_ISA_%) $(CPPFLAGS) \
                 $(shell $(PKG) --cflags $(PKGS) 2>/dev/null)
 CFLAGS_ALL := -std=c17 -fPIC -fno-semantic-interposition -fopenmp -ffp-contract=fast -fno-math-errno $(OPT) $(WARN) $(CFLAGS)
 PKGS_LIB   := $(filter-out htslib,$(PKGS)) # the library itself; htslib serves the front ends
@@ -108,7 +109,7 @@ $(B)/%.o: %.c | $(B)/probed
 	@echo "  CC    $<"
 	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 $(B)/core/version.o: $(B)/revision
-$(B)/core/version.o: CPPFLAGS_ALL += -DMB_GIT_REV='"$(shell cat $(B)/revision)"' -DMB_BUILD_FLAGS='"$(OPT)"'
+$(B)/core/version.o: CPPFLAGS_ALL += -DMB_VERSION='"$(VERSION)"' -DMB_GIT_REV='"$(GIT_REV)"' -DMB_BUILD_FLAGS='"$(OPT)"'
 
 # Once for each object folder: says what was found, and stops with the names of the packages when something is missing.
 $(B)/probed:
@@ -117,7 +118,7 @@ $(B)/probed:
 	  bash .ci/probe.sh 'seqmamba $(VERSION), $(MODE) build in $(B)' && touch $@
 # Files that change only when what they say does.
 $(B)/members: SAYS = $(LIB_OBJ)
-$(B)/revision: SAYS = $(shell git describe --always --dirty 2>/dev/null)
+$(B)/revision: SAYS = $(VERSION) $(GIT_REV)
 $(B)/members $(B)/revision: FORCE
 	@mkdir -p $(@D)
 	@echo '$(SAYS)' | cmp -s - $@ || echo '$(SAYS)' >$@
@@ -163,5 +164,5 @@ fuzzers: $(FUZZERS)
 list-tests: ; @echo $(TESTS)
 list-fuzzers: ; @echo $(FUZZERS)
 list-bin: ; @echo $(BIN)
-list-flags: ; @echo '$(CPPFLAGS_ALL) $(filter-out $(OPT),$(CFLAGS_ALL))'
+list-flags: ; $(info $(CPPFLAGS_ALL) $(filter-out $(OPT),$(CFLAGS_ALL)))@:
 list-left-out: ; @echo $(filter-out $(CHOSEN),$(OPTIONAL))

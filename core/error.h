@@ -21,7 +21,7 @@ int mb_fail(mb_err *e, int status, const char *fmt, ...) MB_PRINTF(3, 4);
 /* The same with ": strerror(errno)" appended. */
 int mb_fail_errno(mb_err *e, int status, const char *fmt, ...) MB_PRINTF(3, 4);
 #if defined(__clang_analyzer__) && !defined(MB_ERROR_C) /* lets the analyzer see that the status comes back */
-#define mb_fail(e, status, ...) ((void)mb_fail(e, status, __VA_ARGS__), (status))
+#define mb_fail(e, status, ...)       ((void)mb_fail(e, status, __VA_ARGS__), (status))
 #define mb_fail_errno(e, status, ...) ((void)mb_fail_errno(e, status, __VA_ARGS__), (status))
 #endif
 /* Puts "context: " before the sentence already held. Returns e->status. */
