@@ -1,0 +1,81 @@
+/* The variants of gemv.h for the instruction set that the table of operations chose. */
+#include <pthread.h>
+#include <string.h>
+
+#include "kernels/gemv.h"
+#include "kernels/ops.h"
+
+typedef struct variant {
+    const char *isa;
+    mbk_gemv_fn *gemv;
+    mbk_gemv_bf16_fn *gemv_bf16;
+    mbk_gemv_prepare_fn *prepare;
+    mbk_bf16_round_fn *round;
+} variant;
+
+#define DECLARE(isa)                                                                                                   \
+    mbk_gemv_fn mbk_gemv_##isa;                                                                                        \
+    mbk_gemv_bf16_fn mbk_gemv_bf16_##isa;                                                                              \
+    mbk_gemv_prepare_fn mbk_gemv_prepare_##isa;                                                                        \
+    mbk_bf16_round_fn mbk_bf16_round_##isa;
+#define ROW(isa) {#isa, mbk_gemv_##isa, mbk_gemv_bf16_##isa, mbk_gemv_prepare_##isa, mbk_bf16_round_##isa},
+
+#ifdef MBK_HAVE_ISA_avx512
+DECLARE(avx512)
+#endif
+#ifdef MBK_HAVE_ISA_avx2
+DECLARE(avx2)
+#endif
+#ifdef MBK_HAVE_ISA_neon
+DECLARE(neon)
+#endif
+#ifdef MBK_HAVE_ISA_generic
+DECLARE(generic)
+#endif
+
+static const variant variants[] = {
+#ifdef MBK_HAVE_ISA_avx512
+    ROW(avx512)
+#endif
+#ifdef MBK_HAVE_ISA_avx2
+        ROW(avx2)
+#endif
+#ifdef MBK_HAVE_ISA_neon
+            ROW(neon)
+#endif
+#ifdef MBK_HAVE_ISA_generic
+                ROW(generic)
+#endif
+};
+
+static const variant *chosen;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void choose(void) {
+    const char *isa = mbk_ops_cpu()->isa;
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
+        if (!strcmp(variants[i].isa, isa))
+            chosen = &variants[i];
+    MBK_ASSERT(chosen);
+}
+
+static const variant *best(void) {
+    pthread_once(&once, choose);
+    return chosen;
+}
+
+void mbk_gemv(int n0, int n1, int Kin, const float *W, const float *x, float *y) {
+    best()->gemv(n0, n1, Kin, W, x, y);
+}
+
+void mbk_gemv_bf16(int n0, int n1, int Kin, const uint16_t *W, const float *prepared, float *y) {
+    best()->gemv_bf16(n0, n1, Kin, W, prepared, y);
+}
+
+void mbk_gemv_prepare(int Kin, const float *x, float *prepared) {
+    best()->prepare(Kin, x, prepared);
+}
+
+void mbk_bf16_round(size_t n, const float *x, uint16_t *y) {
+    best()->round(n, x, y);
+}
