@@ -78,7 +78,7 @@ all: $(PROGRAMS) $(BIN)/libseqmamba.a $(BIN)/libseqmamba.so ## programs and libr
 $(BIN)/dna-mamba: $(GEN_OBJ) $(LIB)
 $(BIN)/seqmamba: $(PIPE_OBJ) $(LIB)
 $(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(FRONT_OBJ) $(LIB)
-$(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
+$(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
 $(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
 $(TESTS): LINK_WITH := -lcmocka
 $(FUZZERS): LINK_WITH := -fsanitize=fuzzer

@@ -78,8 +78,8 @@ static void threads_and_memory_do_not_matter(void **state) {
         mb_model *m = model_seeded(&c, NULL);
         result whole = run(m, token, LENGTH, 1, (int64_t)1 << 30);
         /* from everything in memory, over the lean stream, to (nearly) all in the scratch file */
-        const int64_t memory[] = {(int64_t)1 << 30, 1500000, 700000, 300000, 1};
-        for (int i = 0; i < 5; i++)
+        const int64_t memory[] = {(int64_t)1 << 30, 1500000, 700000, 300000, 150000, 1};
+        for (int i = 0; i < 6; i++)
             for (int threads = 1; threads <= 5; threads += 2) {
                 result r = run(m, token, LENGTH, threads, memory[i]);
                 assert_same_bits(&whole, &r);
@@ -102,7 +102,7 @@ static void budgets_of_the_test_above_reach_every_mode(void **state) {
     assert_int_equal(plan.kept, 1);
     assert_int_equal(plan.scratch_bytes, 0);
     assert_int_equal(plan.passes, 5);
-    o.memory = 300000;
+    o.memory = 150000;
     assert_int_equal(mb_forward_plan_make(m, &length, 1, &o, &plan, &e), MB_OK);
     assert_int_equal(plan.kept, 0);
     assert_true(plan.scratch_bytes > 0 && plan.stream_bytes > 0);
