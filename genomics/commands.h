@@ -1,0 +1,7 @@
+/* The verbs of dna-mamba: one row each for main.c. */
+#ifndef DNA_COMMANDS_H
+#define DNA_COMMANDS_H
+#include "core/options.h"
+
+extern const mb_verb dna_embed_verb, dna_score_verb, dna_info_verb;
+#endif
