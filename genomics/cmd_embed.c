@@ -12,64 +12,132 @@
 
 #define V embed_values
 static const mb_option OPTIONS[] = {
-    {.key = "model", .letter = 'm', .type = MB_OPT_STRING, .offset = offsetof(V, model), .meta = "MODEL",
-     .help = "Folder with config.json and weights, or a name such as "
-             "kuleshov-group/caduceus-ps_seqlen-131k_d_model-256_n_layer-16 looked up in the local Hugging Face cache."},
-    {.key = "output", .letter = 'o', .type = MB_OPT_STRING, .offset = offsetof(V, output), .meta = "FILE",
-     .help = "Result; its ending tells the format: .npy (with FILE.index.tsv), .h5 or .hdf5, .tsv, .tsv.gz; - is TSV on "
-             "standard output. FILE.run.json says how it was made."},
-    {.key = "pool", .type = MB_OPT_CHOICE, .offset = offsetof(V, pool), .def = "mean", .choices = DNA_POOL_CHOICES,
-     .help = "none: a row per base. mean, max: a row per sequence (or bin), over all positions, N too. center: the row of "
-             "position length/2, from 0."},
-    {.key = "bin", .type = MB_OPT_INT, .offset = offsetof(V, bin), .def = "0", .max = 1e15, .meta = "N",
+    {.key = "model",
+     .letter = 'm',
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, model),
+     .meta = "MODEL",
+     .help =
+         "Folder with config.json and weights, or a name such as "
+         "kuleshov-group/caduceus-ps_seqlen-131k_d_model-256_n_layer-16 looked up in the local Hugging Face cache."},
+    {.key = "output",
+     .letter = 'o',
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, output),
+     .meta = "FILE",
+     .help =
+         "Result; its ending tells the format: .npy (with FILE.index.tsv), .h5 or .hdf5, .tsv, .tsv.gz; - is TSV on "
+         "standard output. FILE.run.json says how it was made."},
+    {.key = "pool",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, pool),
+     .def = "mean",
+     .choices = DNA_POOL_CHOICES,
+     .help =
+         "none: a row per base. mean, max: a row per sequence (or bin), over all positions, N too. center: the row of "
+         "position length/2, from 0."},
+    {.key = "bin",
+     .type = MB_OPT_INT,
+     .offset = offsetof(V, bin),
+     .def = "0",
+     .max = 1e15,
+     .meta = "N",
      .help = "Pool over bins of N bases of a sequence that is run whole; the last bin is what is left. 0: no bins."},
-    {.key = "layer", .type = MB_OPT_STRING, .offset = offsetof(V, layer), .def = "last", .meta = "LIST",
-     .help = "Which hidden states: last (after the final norm), or l, the stream that enters layer l (0: the embedding), "
-             "or several as 0,4,last, or all. Several give arrays of shape (rows, layers, columns) and TSV columns lL_eC."},
-    {.key = "strand", .type = MB_OPT_CHOICE, .offset = offsetof(V, strand), .def = "auto", .choices = EMBED_STRAND_CHOICES,
-     .help = "forward: the run over the sequence, d_model columns. both: next to it the run over the reverse complement, put "
-             "back in forward order; for RC-equivariant models these 2 d_model columns are the original's hidden state. "
-             "conjoin: the average of the two, d_model columns, the same for a sequence and its reverse complement (but for "
-             "the order of rows). auto: both for RC-equivariant models, forward for others, where both runs the model "
-             "twice."},
-    {.key = "dtype", .type = MB_OPT_CHOICE, .offset = offsetof(V, dtype), .def = "f32", .choices = "f32|f16",
+    {.key = "layer",
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, layer),
+     .def = "last",
+     .meta = "LIST",
+     .help =
+         "Which hidden states: last (after the final norm), or l, the stream that enters layer l (0: the embedding), "
+         "or several as 0,4,last, or all. Several give arrays of shape (rows, layers, columns) and TSV columns lL_eC."},
+    {.key = "strand",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, strand),
+     .def = "auto",
+     .choices = EMBED_STRAND_CHOICES,
+     .help =
+         "forward: the run over the sequence, d_model columns. both: next to it the run over the reverse complement, "
+         "put "
+         "back in forward order; for RC-equivariant models these 2 d_model columns are the original's hidden state. "
+         "conjoin: the average of the two, d_model columns, the same for a sequence and its reverse complement (but "
+         "for "
+         "the order of rows). auto: both for RC-equivariant models, forward for others, where both runs the model "
+         "twice."},
+    {.key = "dtype",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, dtype),
+     .def = "f32",
+     .choices = "f32|f16",
      .help = "Type of the numbers written. Pooling is done in double before."},
-    {.key = "precision", .type = MB_OPT_CHOICE, .offset = offsetof(V, precision), .def = "fp32", .choices = "fp32|bf16",
+    {.key = "precision",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, precision),
+     .def = "fp32",
+     .choices = "fp32|bf16",
      .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."},
-    {.key = "format", .type = MB_OPT_CHOICE, .offset = offsetof(V, format), .def = "auto", .choices = EMBED_FORMAT_CHOICES,
+    {.key = "format",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, format),
+     .def = "auto",
+     .choices = EMBED_FORMAT_CHOICES,
      .help = "Format of the result, where its name does not tell."},
-    {.key = "gzip", .type = MB_OPT_INT, .offset = offsetof(V, gzip), .def = "0", .max = 9, .meta = "LEVEL",
+    {.key = "gzip",
+     .type = MB_OPT_INT,
+     .offset = offsetof(V, gzip),
+     .def = "0",
+     .max = 9,
+     .meta = "LEVEL",
      .help = "HDF5: compress datasets. 0: not."},
-    {.key = "resume", .type = MB_OPT_BOOL, .offset = offsetof(V, resume), .def = "false",
-     .help = "Go on after the last batch that an interrupted run with the same options saved (FILE.partial); the result is "
-             "the same to the byte. Nothing there: begin. Already finished by the same options: nothing to do."},
-    {.key = "scan", .type = MB_OPT_BOOL, .offset = offsetof(V, scan), .def = "true",
+    {.key = "resume",
+     .type = MB_OPT_BOOL,
+     .offset = offsetof(V, resume),
+     .def = "false",
+     .help =
+         "Go on after the last batch that an interrupted run with the same options saved (FILE.partial); the result is "
+         "the same to the byte. Nothing there: begin. Already finished by the same options: nothing to do."},
+    {.key = "scan",
+     .type = MB_OPT_BOOL,
+     .offset = offsetof(V, scan),
+     .def = "true",
      .help = "Read all input once before the work, so that its errors are told at once. Not for standard input."},
-    {.key = "scratch", .type = MB_OPT_STRING, .offset = offsetof(V, scratch), .meta = "FOLDER",
+    {.key = "scratch",
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, scratch),
+     .meta = "FOLDER",
      .help = "Where scratch files go when a sequence does not fit --memory. Unset: $TMPDIR, or /tmp."},
     DNA_INPUT_OPTIONS(V, input),
     {0}};
 #undef V
 
 static const char DETAILS[] =
-    "Writes the hidden states of a model over DNA sequences: FASTA or FASTQ (plain, gzip, BGZF), SAM, BAM or CRAM, told by "
+    "Writes the hidden states of a model over DNA sequences: FASTA or FASTQ (plain, gzip, BGZF), SAM, BAM or CRAM, "
+    "told by "
     "content; - is standard input. Each record, or with --regions each region, is one sequence, and is run exactly, "
-    "whatever its length and --memory: a chromosome needs no windows. One base is one token; no [CLS] or [SEP] is added and "
+    "whatever its length and --memory: a chromosome needs no windows. One base is one token; no [CLS] or [SEP] is "
+    "added and "
     "nothing is padded. Lower-case letters count as upper case, N and ambiguity codes as N (see --n-as), U as T.\n"
     "\n"
-    "A .npy result has rows in input order; FILE.index.tsv tells which are whose: row_start, row_end (half open), name, "
-    "offset and length within the record, contig, start, end (0-based, half open), strand, n_count. HDF5 holds /embeddings "
-    "(pooled) or /sequences/NAME (one dataset per sequence, with its place as attributes) and /index. TSV rows carry these "
+    "A .npy result has rows in input order; FILE.index.tsv tells which are whose: row_start, row_end (half open), "
+    "name, "
+    "offset and length within the record, contig, start, end (0-based, half open), strand, n_count. HDF5 holds "
+    "/embeddings "
+    "(pooled) or /sequences/NAME (one dataset per sequence, with its place as attributes) and /index. TSV rows carry "
+    "these "
     "columns themselves. Reads: start and end are those of the alignment.\n"
     "\n"
-    "The result appears when it is complete. Until then its rows are in FILE.partial, and SIGINT, SIGTERM or SIGUSR2 (exit "
-    "code 75), a full disk or a crash lose at most one --batch: repeat the command with --resume. The bytes do not depend "
+    "The result appears when it is complete. Until then its rows are in FILE.partial, and SIGINT, SIGTERM or SIGUSR2 "
+    "(exit "
+    "code 75), a full disk or a crash lose at most one --batch: repeat the command with --resume. The bytes do not "
+    "depend "
     "on --threads or --memory.\n"
     "\n"
     "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o phix.npy\n"
     "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o lambda.h5 --bin 1000\n"
-    "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o genes.tsv --regions genomics/data/lambda.bed\n"
-    "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o whole.npy --pool none --dtype f16 --dry-run\n"
+    "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o genes.tsv --regions "
+    "genomics/data/lambda.bed\n"
+    "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o whole.npy --pool none --dtype f16 "
+    "--dry-run\n"
     "\n"
     "  python3 -c \"import numpy; print(numpy.load('phix.npy').shape)\"";
 
@@ -174,10 +242,8 @@ static int finish(embed *j, mb_err *e) {
     char head[EMBED_NPY_HEAD];
     const int64_t items = dna_partial_items(j->partial), rows = dna_partial_rows(j->partial);
     embed_npy_head(j, rows, head);
-    const dna_ending ending = {.head = j->format == EMBED_NPY ? head : NULL,
-                               .raw = j->format == EMBED_HDF5,
-                               .make = make_rest,
-                               .user = j};
+    const dna_ending ending = {
+        .head = j->format == EMBED_NPY ? head : NULL, .raw = j->format == EMBED_HDF5, .make = make_rest, .user = j};
     int rc = dna_partial_complete(j->partial, e);
     if (rc)
         return rc;
@@ -187,9 +253,11 @@ static int finish(embed *j, mb_err *e) {
         return rc;
     const long long overflows = atomic_load(&j->overflows);
     if (overflows)
-        mb_warn("%lld values are beyond the range of f16 and were written as infinite; --dtype f32 holds them", overflows);
+        mb_warn("%lld values are beyond the range of f16 and were written as infinite; --dtype f32 holds them",
+                overflows);
     if (strcmp(j->output, "-") != 0)
-        mb_info("%s: %" PRId64 " sequences, %" PRId64 " rows of %" PRId64 " columns", j->output, items, rows, j->columns);
+        mb_info("%s: %" PRId64 " sequences, %" PRId64 " rows of %" PRId64 " columns", j->output, items, rows,
+                j->columns);
     return MB_OK;
 }
 

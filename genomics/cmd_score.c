@@ -23,37 +23,79 @@ enum { STRAND_FORWARD, STRAND_BOTH };
 
 #define V score_values
 static const mb_option OPTIONS[] = {
-    {.key = "model", .letter = 'm', .type = MB_OPT_STRING, .offset = offsetof(V, model), .meta = "MODEL",
+    {.key = "model",
+     .letter = 'm',
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, model),
+     .meta = "MODEL",
      .help = "Folder with config.json and weights, or a name looked up in the local Hugging Face cache."},
-    {.key = "output", .letter = 'o', .type = MB_OPT_STRING, .offset = offsetof(V, output), .def = "-", .meta = "FILE",
+    {.key = "output",
+     .letter = 'o',
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, output),
+     .def = "-",
+     .meta = "FILE",
      .help = "TSV, a line per sequence; - is standard output. FILE.run.json says how it was made."},
-    {.key = "per_base", .type = MB_OPT_STRING, .offset = offsetof(V, per_base), .meta = "FILE",
+    {.key = "per_base",
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, per_base),
+     .meta = "FILE",
      .help = "Also write each base's log-probability, in nats: contig, start, end, value, as bedGraph has them."},
-    {.key = "scheme", .type = MB_OPT_CHOICE, .offset = offsetof(V, scheme), .def = "auto", .choices = SCORE_SCHEME_CHOICES,
-     .help = "causal: each base given those before it. masked: pseudo-log-likelihood, each base masked and given the others. "
-             "auto: causal for left-to-right models, masked for bidirectional ones. A left-to-right model that was trained "
-             "on masks wants masked."},
-    {.key = "mask_stride", .type = MB_OPT_INT, .offset = offsetof(V, mask_stride), .def = "8", .max = 1e9, .meta = "K",
-     .help = "masked: K passes over a sequence; pass j masks positions j, j+K, j+2K, ... 0: one position at a time, which is "
+    {.key = "scheme",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, scheme),
+     .def = "auto",
+     .choices = SCORE_SCHEME_CHOICES,
+     .help =
+         "causal: each base given those before it. masked: pseudo-log-likelihood, each base masked and given the "
+         "others. "
+         "auto: causal for left-to-right models, masked for bidirectional ones. A left-to-right model that was trained "
+         "on masks wants masked."},
+    {.key = "mask_stride",
+     .type = MB_OPT_INT,
+     .offset = offsetof(V, mask_stride),
+     .def = "8",
+     .max = 1e9,
+     .meta = "K",
+     .help = "masked: K passes over a sequence; pass j masks positions j, j+K, j+2K, ... 0: one position at a time, "
+             "which is "
              "the exact pseudo-log-likelihood and takes as many passes as the sequence has bases."},
-    {.key = "softmax", .type = MB_OPT_CHOICE, .offset = offsetof(V, softmax), .def = "acgt", .choices = SCORE_SOFTMAX_CHOICES,
+    {.key = "softmax",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, softmax),
+     .def = "acgt",
+     .choices = SCORE_SOFTMAX_CHOICES,
      .help = "acgt: probabilities over the four bases, renormalised. all: over all tokens of the model."},
-    {.key = "strand", .type = MB_OPT_CHOICE, .offset = offsetof(V, strand), .def = "forward", .choices = "forward|both",
-     .help = "both: average the log-likelihoods of the sequence and of its reverse complement. RC-equivariant models see "
-             "both strands in one."},
-    {.key = "precision", .type = MB_OPT_CHOICE, .offset = offsetof(V, precision), .def = "fp32", .choices = "fp32|bf16",
+    {.key = "strand",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, strand),
+     .def = "forward",
+     .choices = "forward|both",
+     .help =
+         "both: average the log-likelihoods of the sequence and of its reverse complement. RC-equivariant models see "
+         "both strands in one."},
+    {.key = "precision",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, precision),
+     .def = "fp32",
+     .choices = "fp32|bf16",
      .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."},
-    {.key = "scratch", .type = MB_OPT_STRING, .offset = offsetof(V, scratch), .meta = "FOLDER",
+    {.key = "scratch",
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, scratch),
+     .meta = "FOLDER",
      .help = "Where scratch files go when a sequence does not fit --memory. Unset: $TMPDIR, or /tmp."},
     DNA_INPUT_OPTIONS(V, input),
     {0}};
 #undef V
 
 static const char DETAILS[] =
-    "Prints, for each sequence, the log-likelihood that a model with a language-model head gives it: name, offset, length, "
+    "Prints, for each sequence, the log-likelihood that a model with a language-model head gives it: name, offset, "
+    "length, "
     "contig, start, end, strand, n_count, scored (bases), loglik (natural logarithm, sum), bits_per_base, order0_bits. "
     "order0_bits is the entropy of the sequence's own A, C, G, T frequencies: a model that has learned nothing but the "
-    "composition comes no lower. N and ambiguity codes are context but are not scored; a causal model does not score the "
+    "composition comes no lower. N and ambiguity codes are context but are not scored; a causal model does not score "
+    "the "
     "first base. Totals over all sequences go to standard error and to FILE.run.json.\n"
     "\n"
     "  dna-mamba score genomics/data/phix174.fa -m genomics/models/demo\n"
@@ -111,9 +153,9 @@ static int print_item(job *j, const dna_item *item, const float *logp, mb_err *e
     return mb_out_printf(j->out, e,
                          "%s\t%" PRId64 "\t%" PRId64 "\t%s\t%" PRId64 "\t%" PRId64 "\t%c\t%" PRId64 "\t%" PRId64
                          "\t%.6f\t%.6f\t%.6f\n",
-                         item->name, item->offset, item->length, *item->contig ? item->contig : ".", item->start, item->end,
-                         item->strand, item->n_count, t.scored, t.loglik / views, bits_per_base(t.loglik, t.terms),
-                         entropy_bits(t.base));
+                         item->name, item->offset, item->length, *item->contig ? item->contig : ".", item->start,
+                         item->end, item->strand, item->n_count, t.scored, t.loglik / views,
+                         bits_per_base(t.loglik, t.terms), entropy_bits(t.base));
 }
 
 /* bedGraph wants ascending places: a reverse-strand sequence is printed from its end. */
@@ -194,7 +236,8 @@ static int run_batches(job *j, mb_err *e) {
 static int choose_scheme(job *j, mb_err *e) {
     const int next_token = mb_model_is_causal(j->model) && mb_model_strands(j->model) == 1;
     if (!mb_model_config(j->model)->has_head)
-        return mb_fail(e, MB_NOTSUP, "%s: this model has no language-model head, so it gives no probabilities", j->v->model);
+        return mb_fail(e, MB_NOTSUP, "%s: this model has no language-model head, so it gives no probabilities",
+                       j->v->model);
     j->o.scheme = j->v->scheme != SCORE_AUTO ? j->v->scheme : next_token ? SCORE_CAUSAL : SCORE_MASKED;
     if (j->o.scheme == SCORE_CAUSAL && !next_token)
         return mb_fail(e, MB_USAGE, "--scheme causal: this model sees both sides of each base; use masked");

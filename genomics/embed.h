@@ -33,11 +33,11 @@ typedef struct embed {
     mb_model *model;
     dna_alphabet alphabet;
     dna_items_options items;
-    int n_layers, *layer; /* streams wanted, ascending */
-    int strand;           /* FORWARD, BOTH or CONJOIN */
-    int blocks;           /* of D columns that are computed: 1 or 2 */
-    int reverse_runs;     /* 1: the second block is a second run, over the reverse complement */
-    int width;            /* columns of one layer in the output */
+    int n_layers, *layer;        /* streams wanted, ascending */
+    int strand;                  /* FORWARD, BOTH or CONJOIN */
+    int blocks;                  /* of D columns that are computed: 1 or 2 */
+    int reverse_runs;            /* 1: the second block is a second run, over the reverse complement */
+    int width;                   /* columns of one layer in the output */
     int64_t columns_in, columns; /* floats per row: computed, and in the output */
     embed_format format;
     mb_dtype dtype;
@@ -46,7 +46,7 @@ typedef struct embed {
     int scanned; /* totals are known */
     char digest[65];
     dna_partial *partial;
-    atomic_llong overflows;        /* finite values that were infinite as f16 */
+    atomic_llong overflows; /* finite values that were infinite as f16 */
     const atomic_int *stop;
     mb_progress *progress;
     mb_provenance *provenance;
@@ -58,7 +58,8 @@ void embed_fini(embed *j);
 int embed_digest(embed *j, mb_err *e) MB_MUST_USE;
 mb_forward_options embed_forward_options(const embed *j);
 
-/* embed_scan.c: reads all input once, so that its errors come before the work. with_plan: also asks what it will take. */
+/* embed_scan.c: reads all input once, so that its errors come before the work. with_plan: also asks what it will take.
+ */
 int embed_scan(embed *j, int with_plan, mb_err *e) MB_MUST_USE;
 int embed_check_space(const embed *j, mb_err *e) MB_MUST_USE;
 int embed_print_plan(embed *j, mb_err *e) MB_MUST_USE;
@@ -76,8 +77,8 @@ void embed_convert(embed *j, const float *values, int64_t n, void *out);
 void embed_combine(const embed *j, const float *in, int64_t n, float *out);
 void embed_npy_head(const embed *j, int64_t rows, char head[EMBED_NPY_HEAD]);
 /* Appends rows [row, row+n) of an item as TSV lines. */
-int embed_tsv_rows(embed *j, const dna_item *item, int64_t row, int64_t n, const float *values, dna_text *out, mb_err *e)
-    MB_MUST_USE;
+int embed_tsv_rows(embed *j, const dna_item *item, int64_t row, int64_t n, const float *values, dna_text *out,
+                   mb_err *e) MB_MUST_USE;
 int embed_tsv_head(const embed *j, dna_text *out, mb_err *e) MB_MUST_USE;
 int embed_index_head(dna_text *out, mb_err *e) MB_MUST_USE;
 int embed_index_line(const dna_item *item, int64_t first_row, int64_t rows, dna_text *out, mb_err *e) MB_MUST_USE;

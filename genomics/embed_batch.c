@@ -1,6 +1,6 @@
-/* One batch: sequences to the model, rows through the pool, to one of two places. Small results are gathered in memory (or,
- * when they must be averaged or printed, in a scratch file) and appended in order; large results of npy and HDF5 go
- * straight to their place in the output, since rows of the two strands come at different times. */
+/* One batch: sequences to the model, rows through the pool, to one of two places. Small results are gathered in memory
+ * (or, when they must be averaged or printed, in a scratch file) and appended in order; large results of npy and HDF5
+ * go straight to their place in the output, since rows of the two strands come at different times. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +89,8 @@ static int put_in_place(work *w, int64_t row, int64_t n, int64_t column, const f
     return MB_OK;
 }
 
-static int put_rows(void *user, int item, int layer, int block, int64_t row, int64_t n, const float *values, mb_err *e) {
+static int put_rows(void *user, int item, int layer, int block, int64_t row, int64_t n, const float *values,
+                    mb_err *e) {
     work *w = user;
     const int64_t D = w->j->pool.D, column = ((int64_t)layer * w->j->blocks + block) * D;
     if (w->store)
@@ -102,7 +103,8 @@ static const char *item_name(void *user, int item) {
     return w->b->item[item].name;
 }
 
-/* ---- from the store to the output --------------------------------------------------------------------------------- */
+/* ---- from the store to the output ---------------------------------------------------------------------------------
+ */
 
 typedef struct buffers {
     float *in, *out; /* (rows, columns_in), (rows, columns) */

@@ -2,8 +2,8 @@
  *   /embeddings       (sequences, [layers,] columns)   one row per sequence (--pool without --bin)
  *   /sequences/NAME   (rows, [layers,] columns)        a dataset per sequence otherwise, with its place as attributes
  *   /index/name, contig, strand (strings), offset, length, start, end, n_count, row_start, row_end (integers)
- * NAME is the sequence's name with '/' as '|', ":from-to" (from 1, within the record) added for windows, and "#number" when
- * that came before. Attributes of the file say how the rows were made. Refuses nothing. */
+ * NAME is the sequence's name with '/' as '|', ":from-to" (from 1, within the record) added for windows, and "#number"
+ * when that came before. Attributes of the file say how the rows were made. Refuses nothing. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,10 +158,10 @@ static int describe_file(embed *j, mb_h5 *h, mb_err *e) {
     char layers[512] = "";
     for (int i = 0, n = 0; i < j->n_layers && n < (int)sizeof layers - 16; i++)
         n += snprintf(layers + n, sizeof layers - (size_t)n, "%s%d", i ? "," : "", j->layer[i]);
-    const char *const pair[][2] = {{"program", "dna-mamba embed"}, {"version", mb_version()},
-                                   {"model", j->v->model},         {"alphabet", j->alphabet.name},
-                                   {"layers", layers},             {"pool", POOL[j->v->pool]},
-                                   {"strand", STRANDS[j->strand]}};
+    const char *const pair[][2] = {
+        {"program", "dna-mamba embed"}, {"version", mb_version()}, {"model", j->v->model},
+        {"alphabet", j->alphabet.name}, {"layers", layers},        {"pool", POOL[j->v->pool]},
+        {"strand", STRANDS[j->strand]}};
     int rc = MB_OK;
     for (size_t i = 0; !rc && i < sizeof pair / sizeof *pair; i++)
         rc = mb_h5_attr_string(h, "", pair[i][0], pair[i][1], e);

@@ -1,6 +1,6 @@
 /* Rows and index lines as bytes. TSV: one line per row; floats with 9 significant digits, which give back the same fp32
- * (5 for f16). Index: one line per sequence, half-open row ranges. Places are 0-based and half open as in BED; an unplaced
- * read has contig "." and -1. */
+ * (5 for f16). Index: one line per sequence, half-open row ranges. Places are 0-based and half open as in BED; an
+ * unplaced read has contig "." and -1. */
 #include <htslib/bgzf.h>
 #include <inttypes.h>
 #include <math.h>
@@ -56,7 +56,8 @@ void embed_npy_head(const embed *j, int64_t rows, char head[EMBED_NPY_HEAD]) {
     head[EMBED_NPY_HEAD - 1] = '\n';
 }
 
-/* ---- text --------------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------------------------------
+ */
 
 enum { PLACE = 160 };
 
@@ -135,7 +136,8 @@ static int add_values(embed *j, const float *values, dna_text *out, mb_err *e) {
     return rc;
 }
 
-int embed_tsv_rows(embed *j, const dna_item *item, int64_t row, int64_t n, const float *values, dna_text *out, mb_err *e) {
+int embed_tsv_rows(embed *j, const dna_item *item, int64_t row, int64_t n, const float *values, dna_text *out,
+                   mb_err *e) {
     const int64_t bin = j->pool.bin ? j->pool.bin : item->length;
     int rc = MB_OK;
     for (int64_t i = row; !rc && i < row + n; i++, values += j->columns) {

@@ -1,6 +1,6 @@
-/* Before the work: the whole input is read once. Reading costs seconds where the model takes hours, and then a bad letter in
- * the last record, a name given twice or a truncated file is told at once, the progress line knows its end, and the space
- * on disk is checked. Standard input cannot be read twice and is not scanned. */
+/* Before the work: the whole input is read once. Reading costs seconds where the model takes hours, and then a bad
+ * letter in the last record, a name given twice or a truncated file is told at once, the progress line knows its end,
+ * and the space on disk is checked. Standard input cannot be read twice and is not scanned. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,7 +69,9 @@ int embed_scan(embed *j, int with_plan, mb_err *e) {
 
 /* A TSV float takes about 13 bytes. */
 int64_t embed_output_bytes(const embed *j) {
-    const int64_t element = j->format == EMBED_TSV ? 13 : j->format == EMBED_TSV_GZ ? 6 : (int64_t)embed_element_bytes(j);
+    const int64_t element = j->format == EMBED_TSV      ? 13
+                            : j->format == EMBED_TSV_GZ ? 6
+                                                        : (int64_t)embed_element_bytes(j);
     const double bytes = (double)j->totals.rows * (double)j->columns * (double)element;
     return bytes < 9e18 ? (int64_t)bytes : INT64_MAX;
 }
@@ -89,8 +91,8 @@ static void print_sizes(const embed *j) {
     const embed_totals *t = &j->totals;
     const mb_forward_plan *w = &t->worst;
     const int64_t run = (int64_t)mb_model_bytes(j->model) + w->stream_bytes + w->worker_bytes + t->longest;
-    printf("sequences    %" PRId64 " of %" PRId64 " bases in all, the longest %" PRId64 "; %" PRId64 " bases are N\n", t->items,
-           t->bases, t->longest, t->n);
+    printf("sequences    %" PRId64 " of %" PRId64 " bases in all, the longest %" PRId64 "; %" PRId64 " bases are N\n",
+           t->items, t->bases, t->longest, t->n);
     printf("batches      %" PRId64 "\n", t->batches);
     printf("passes       %d over each strand\n", w->passes);
     printf("memory       about %s: weights %s, streams %s, workers %s\n", mb_human_bytes((double)run, s[0]),

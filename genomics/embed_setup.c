@@ -1,5 +1,5 @@
-/* What a run of embed is: model, letters, streams, strands, format; and the digest of all that its bytes depend on. Refuses
- * combinations that make no sense, each with the way out. */
+/* What a run of embed is: model, letters, streams, strands, format; and the digest of all that its bytes depend on.
+ * Refuses combinations that make no sense, each with the way out. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +32,8 @@ static int set_format(embed *j, mb_err *e) {
         if (ends_with(j->output, KNOWN[i].end))
             j->format = KNOWN[i].format;
     if (j->format == EMBED_FORMAT_AUTO)
-        return mb_fail(e, MB_USAGE, "-o %s: the ending tells the format: .npy, .h5, .hdf5, .tsv or .tsv.gz (or say --format)",
+        return mb_fail(e, MB_USAGE,
+                       "-o %s: the ending tells the format: .npy, .h5, .hdf5, .tsv or .tsv.gz (or say --format)",
                        j->output);
     const int text = j->format == EMBED_TSV || j->format == EMBED_TSV_GZ;
     if (text && j->v->pool == DNA_POOL_NONE)
@@ -134,8 +135,8 @@ mb_forward_options embed_forward_options(const embed *j) {
                                 .stop = j->stop};
 }
 
-/* What this model gives on this processor for a fixed sequence, as bits: one digest for weights, configuration, precision,
- * instruction set and libraries alike. */
+/* What this model gives on this processor for a fixed sequence, as bits: one digest for weights, configuration,
+ * precision, instruction set and libraries alike. */
 static int probe(const embed *j, char hex[65], mb_err *e) {
     enum { LENGTH = 300 };
     int32_t token[LENGTH];
@@ -172,14 +173,14 @@ int embed_digest(embed *j, mb_err *e) {
     int rc = probe(j, model, e);
     if (rc)
         return rc;
-    char *text = mb_asprintf(
-        "%s %s %s %d %d %d %d %" PRId64 " %" PRId64 " | %s %" PRId64 " %" PRId64 " %d %" PRId64
-        " %d %d %d %d %d %d %d %d %d | %d %" PRId64 " %" PRId64 " %" PRId64 " %08" PRIx32 " | ",
-        mb_version(), model, j->alphabet.name, (int)j->format, (int)j->dtype, j->strand, j->v->pool, j->v->bin, j->columns,
-        i->regions ? i->regions : "", j->items.window, j->items.stride, i->partial_windows, i->batch,
-        j->items.reader.alignment.min_mapq, j->items.reader.alignment.exclude_flags,
-        j->items.reader.alignment.include_flags, i->read_strand, i->n_as, i->lower_case, i->ambiguous, i->gaps,
-        i->duplicates * 2 + i->empty, j->scanned, s->items, s->bases, s->rows, s->crc);
+    char *text = mb_asprintf("%s %s %s %d %d %d %d %" PRId64 " %" PRId64 " | %s %" PRId64 " %" PRId64 " %d %" PRId64
+                             " %d %d %d %d %d %d %d %d %d | %d %" PRId64 " %" PRId64 " %" PRId64 " %08" PRIx32 " | ",
+                             mb_version(), model, j->alphabet.name, (int)j->format, (int)j->dtype, j->strand,
+                             j->v->pool, j->v->bin, j->columns, i->regions ? i->regions : "", j->items.window,
+                             j->items.stride, i->partial_windows, i->batch, j->items.reader.alignment.min_mapq,
+                             j->items.reader.alignment.exclude_flags, j->items.reader.alignment.include_flags,
+                             i->read_strand, i->n_as, i->lower_case, i->ambiguous, i->gaps,
+                             i->duplicates * 2 + i->empty, j->scanned, s->items, s->bases, s->rows, s->crc);
     dna_text all = {0};
     if (!text)
         rc = mb_fail(e, MB_NOMEM, "no memory for the digest of the options");

@@ -22,8 +22,8 @@ static int run_once(const mb_model *m, uint8_t *token, int64_t length, int n, co
     return rc;
 }
 
-int dna_estimate_rate(const mb_model *m, const dna_alphabet *a, int64_t length, const mb_forward_options *o, double seconds,
-                      double *rate, mb_err *e) {
+int dna_estimate_rate(const mb_model *m, const dna_alphabet *a, int64_t length, const mb_forward_options *o,
+                      double seconds, double *rate, mb_err *e) {
     const int64_t longest = 1 << 16;
     if (length > longest)
         length = longest;
@@ -37,7 +37,7 @@ int dna_estimate_rate(const mb_model *m, const dna_alphabet *a, int64_t length, 
     mb_rng rng;
     mb_rng_init(&rng, 1, 0);
     for (int64_t i = 0; i < longest; i++)
-        token[i] = (uint8_t)a->base[mb_rng_below(&rng, 4)];
+        token[i] = (uint8_t)(a ? a->base[mb_rng_below(&rng, 4)] : (int)mb_rng_below(&rng, 4));
     int64_t step = length < 512 ? length : 512;
     double took = 0;
     int rc = run_once(m, token, step, n, &quiet, &took, e);

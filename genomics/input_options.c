@@ -28,18 +28,15 @@ static int parse_flags(const char *option, const char *text, int *flags, mb_err 
     *flags = text ? bam_str2flag(text) : 0;
     if (*flags >= 0 && *flags <= 0xffff)
         return MB_OK;
-    return mb_fail(e, MB_USAGE, "--%s %s: expected a number (0x900) or names of flags (SECONDARY,SUPPLEMENTARY)", option,
-                   text);
+    return mb_fail(e, MB_USAGE, "--%s %s: expected a number (0x900) or names of flags (SECONDARY,SUPPLEMENTARY)",
+                   option, text);
 }
 
 int dna_input_resolve(const dna_input_values *v, char *const *inputs, int n, dna_items_options *o, dna_policies *p,
                       mb_err *e) {
     memset(o, 0, sizeof *o);
-    *p = (dna_policies){.alphabet = v->alphabet,
-                        .n_as = v->n_as,
-                        .lower = v->lower_case,
-                        .ambiguous = v->ambiguous,
-                        .gaps = v->gaps};
+    *p = (dna_policies){
+        .alphabet = v->alphabet, .n_as = v->n_as, .lower = v->lower_case, .ambiguous = v->ambiguous, .gaps = v->gaps};
     o->inputs = inputs;
     o->n_inputs = n;
     o->reader.regions = v->regions;

@@ -1,11 +1,11 @@
 /* Log-likelihoods of bases.
  *   causal:  log p(x_t | x_0 .. x_{t-1}), t >= 1: the logits of row t-1
- *   masked:  log p(x_t | the rest, with the positions t' = t (mod K) masked), from the logits of row t. K = 8 masks one base
- *            in eight, near the 15 % of the models' training; K = length (mask stride 0) masks one at a time, exactly the
+ *   masked:  log p(x_t | the rest, with the positions t' = t (mod K) masked), from the logits of row t. K = 8 masks one
+ * base in eight, near the 15 % of the models' training; K = length (mask stride 0) masks one at a time, exactly the
  *            pseudo-log-likelihood of Salazar et al. 2020 (arXiv 1910.14659) at `length` passes.
- * Probabilities are renormalised over A, C, G, T unless all tokens are asked for. The logits of RC-equivariant models are
- * sums over both strands, whose rows come at different times: each strand has its own buffer, added afterwards, so that the
- * order of arrival does not matter. N is neither masked nor scored. */
+ * Probabilities are renormalised over A, C, G, T unless all tokens are asked for. The logits of RC-equivariant models
+ * are sums over both strands, whose rows come at different times: each strand has its own buffer, added afterwards, so
+ * that the order of arrival does not matter. N is neither masked nor scored. */
 #include "genomics/score.h"
 
 #include <inttypes.h>
@@ -125,7 +125,8 @@ static int run_views(run *r, mb_err *e) {
     const int64_t threads = r->o->forward.threads, tile = mb_model_tile(r->o->model);
     r->logits = mb_malloc((size_t)r->floats * sizeof(float) + 1);
     r->row = mb_malloc((size_t)(threads * tile * r->V) * sizeof(float));
-    int rc = r->logits && r->row ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for logits of %" PRId64 " positions", r->tokens);
+    int rc =
+        r->logits && r->row ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for logits of %" PRId64 " positions", r->tokens);
     float *next = r->logits;
     for (int i = 0; !rc && i < r->n; i++) {
         r->view[i].logits = next;
@@ -181,10 +182,8 @@ static int add_item(run *r, const dna_item *item, int reversed, float *logp, mb_
 
 int score_batch(const score_options *o, const dna_batch *b, float *const *logp, mb_err *e) {
     const mb_config *c = mb_model_config(o->model);
-    run r = {.o = o,
-             .V = c->V,
-             .width = o->softmax == SCORE_SOFTMAX_ACGT ? 4 : c->V,
-             .strands = mb_model_strands(o->model)};
+    run r = {
+        .o = o, .V = c->V, .width = o->softmax == SCORE_SOFTMAX_ACGT ? 4 : c->V, .strands = mb_model_strands(o->model)};
     r.view = mb_calloc(RUN_SEQUENCES, sizeof *r.view);
     r.seq = mb_calloc(RUN_SEQUENCES, sizeof *r.seq);
     int rc = r.view && r.seq ? MB_OK : mb_fail(e, MB_NOMEM, "no memory to score sequences");

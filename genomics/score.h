@@ -19,9 +19,9 @@ typedef struct score_options {
     int both;            /* also score the reverse complement */
 } score_options;
 
-/* logp (views, length): natural log-probability of each base given what the scheme shows the model, NAN where a position is
- * not scored (N; the first base of a causal model). view 1, with `both`, is of the reverse complement, in forward
- * positions. */
+/* logp (views, length): natural log-probability of each base given what the scheme shows the model, NAN where a
+ * position is not scored (N; the first base of a causal model). view 1, with `both`, is of the reverse complement, in
+ * forward positions. */
 
 int score_batch(const score_options *o, const dna_batch *b, float *const *logp, mb_err *e) MB_MUST_USE;
 /* Forward runs over each base. */

@@ -1,5 +1,5 @@
-/* Batch schedulers announce the end of a job with one of these signals (USR2 where the user asks for it), sometimes twice,
- * from two sides: the flag may be set any number of times within a second. */
+/* Batch schedulers announce the end of a job with one of these signals (USR2 where the user asks for it), sometimes
+ * twice, from two sides: the flag may be set any number of times within a second. */
 #include "genomics/stop.h"
 
 #include <signal.h>
