@@ -131,6 +131,10 @@ FORCE:
 test: ## install what is missing, build, run all tests
 	@bash .ci/setup.sh build test
 	@+bash tests/run.sh
+demo: ## install what is missing, build, embed a real genome
+	@bash .ci/setup.sh build
+	@+$(MAKE) all
+	@bash genomics/demo.sh
 check: ## style, warnings as errors, static analysis, house rules
 	@bash .ci/setup.sh build test check
 	@+bash .ci/check.sh
