@@ -216,6 +216,7 @@ static void run_shared(job *run, mb_runner *r, const mb_group *g) {
 
 static void prepare(job *run, mb_runner *r, const mb_sink *sink) {
     r->sink = sink;
+    r->outputs = run->o.outputs;
     r->progress = run->o.progress;
     r->user_stop = run->o.stop;
     const int lanes_per_sequence = run->o.strands == 1 || run->o.strands == 2 ? 1 : mb_model_strands(run->m);

@@ -53,7 +53,9 @@ typedef struct mb_forward_options {
     const char *scratch; /* folder for the scratch file; NULL = $TMPDIR or /tmp */
     const int *layers;   /* which streams to deliver, ascending; NULL = {n_layer} */
     int n_layers;
-    int strands;            /* bit 0: forward, bit 1: reverse complement; 0 = all the model has */
+    int outputs; /* 1: for 0 < l < n_layer deliver what layer l-1 adds to the stream instead of the stream that
+                  * enters layer l; that is what the original Caduceus lists as hidden_states[l] */
+    int strands; /* bit 0: forward, bit 1: reverse complement; 0 = all the model has */
     mb_progress *progress;  /* counts tokens * (1 / passes); may be NULL */
     const atomic_int *stop; /* may be NULL; when set the run ends with MB_STOPPED */
 } mb_forward_options;

@@ -230,7 +230,10 @@ static int run_op(piece *p, int i) {
     const int tap = op->phase == 0 ? tap_of(r, op->layer) : -1;
     const int all_kept = r->kept && mixer->class->saved_floats(mixer, 1) > mixer->class->saved_floats(mixer, 0);
     int rc = MB_OK;
-    if (tap >= 0) {
+    if (tap >= 0 && r->outputs && op->layer > 0) {
+        MB_ASSERT(p->pending); /* the layer before ended in this pass: so in every stack built today */
+        rc = deliver(p, tap, p->pending);
+    } else if (tap >= 0) {
         settle(p);
         rc = deliver(p, tap, p->x);
     }
@@ -269,8 +272,10 @@ static int finish(piece *p) {
     const int tap = tap_of(r, r->n_run);
     MB_ASSERT(tap >= 0);
     if (r->n_run < r->m->config.n_layer) {
-        settle(p);
-        return deliver(p, tap, p->x);
+        const float *added = r->outputs ? p->pending : NULL;
+        if (!added)
+            settle(p);
+        return deliver(p, tap, added ? added : p->x);
     }
     int rc = normalise(p, r->m->norm_f_w, r->m->norm_f_b, p->w->u);
     return rc == MB_OK ? deliver(p, tap, p->w->u) : rc;

@@ -37,6 +37,7 @@ typedef struct mb_runner {
     int n_run;      /* layers that run */
     const int *tap; /* layers to deliver, ascending */
     int n_taps;
+    int outputs;  /* taps between layers deliver what the layer before added */
     int kept;     /* what two-phase layers keep per row */
     size_t saved; /* floats per row between passes, the most of any layer */
     const mb_sink *sink;

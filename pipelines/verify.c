@@ -1,5 +1,5 @@
-/* See verify.h. Recorded tensors known here: input_ids, labels, loss_weights (inputs); hidden.{i}, last_hidden_state,
- * logits, loss, weighted_loss (outputs). Anything else is reported as not checked. */
+/* See verify.h. Recorded tensors known here: input_ids, labels, loss_weights (inputs); hidden.{i} (hidden_states[i] of
+ * the original), last_hidden_state, logits, loss, weighted_loss (outputs). Anything else is reported as not checked. */
 #include "pipelines/verify.h"
 
 #include <math.h>
@@ -222,7 +222,10 @@ static int compare_logits(verifier *v, mb_err *e) {
 
 static int run_row(verifier *v, mb_err *e) {
     const mb_sequence seq = {.length = v->L, .read = mb_tokens_read, .user = v->token};
-    const mb_forward_options o = {.threads = v->threads, .layers = v->layer, .n_layers = v->n_layers};
+    const mb_forward_options o = {.threads = v->threads,
+                                  .layers = v->layer,
+                                  .n_layers = v->n_layers,
+                                  .outputs = mb_model_config(v->m)->family != MB_FAMILY_MAMBA_HF};
     const mb_sink sink = {take_rows, v};
     for (int64_t t = 0; t < v->L; t++)
         v->token[t] = (int32_t)v->ids[v->b * v->L + t];
