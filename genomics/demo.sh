@@ -23,12 +23,14 @@ show() { # prints a command, then runs it
 show bin/dna-mamba info "$model"
 show bin/dna-mamba embed $genome -m "$model" -o "$out/phix174.npy" --pool none
 show bin/dna-mamba embed $genome -m "$model" -o "$out/phix174.bins.tsv" --bin 500
-echo "Written to $out:"
+echo 'Bins of 500 bases, the first numbers of each:'
+cut -f1,3-4,7-12 "$out/phix174.bins.tsv" | sed -n '1,5p'
+printf '\nWritten to %s:\n' "$out"
 (cd "$out" && ls -l phix174* | awk '{ printf "  %-28s %9d bytes\n", $NF, $5 }')
 cat <<TXT
 
 Look at it:
-  cut -f1-8 $out/phix174.bins.tsv | column -t | head        the first numbers of each bin of 500 bases
+  less -S $out/phix174.bins.tsv                             a row for each bin of 500 bases
   cat $out/phix174.npy.index.tsv                            which rows are which bases
   cat $out/phix174.npy.run.json                             how it was made: options, digests, versions
   python3 -c "import numpy; print(numpy.load('$out/phix174.npy').shape)"

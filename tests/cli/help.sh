@@ -34,7 +34,7 @@ for program in dna-mamba recmamba ts-mamba seqmamba; do
         if [ "$status" = 0 ]; then
             missing=$(sed -n 's/^ *\([a-z][a-z0-9_-]*\):.*/\1/p' <<<"$out" | tr _ - | while read -r key; do
                 has "$verb_help" "--$key" || has "$verb_help" "--no-$key" || echo "$key"
-            done | grep -vxE 'version|program|verb|args')
+            done | grep -vxE 'version|command|inputs')
             check "$program $verb --help mentions every key of --print-config ($missing)" [ -z "$missing" ]
         fi
     done

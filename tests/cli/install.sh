@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # make install into an empty prefix: a C program of somebody else finds, links and runs the library by pkg-config, shared
 # and static; make uninstall leaves no file behind.
+# only: cli
 . "$(dirname "$0")/lib.sh"
-[ "${SEQMAMBA_SUITE:-cli}" = cli ] || { skip "installs only the release build"; exit 0; }
-plain_make() { env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make --no-print-directory "$@"; }
+plain_make=(env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS make --no-print-directory)
 prefix=$tmp/prefix
-check "make install" exits 0 plain_make install PREFIX="$prefix"
+check "make install" exits 0 "${plain_make[@]}" install PREFIX="$prefix"
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 version=$(sed -n 's/^VERSION *:= *//p' Makefile)
 check "pkg-config names the version" [ "$(pkg-config --modversion seqmamba)" = "$version" ]
@@ -40,8 +40,8 @@ for p in "$prefix"/bin/*; do
     [ -x "$p" ] && check "installed ${p##*/} --version" exits 0 "$p" --version
 done
 cd "$top" || exit 1
-check "make uninstall" exits 0 plain_make uninstall PREFIX="$prefix"
+check "make uninstall" exits 0 "${plain_make[@]}" uninstall PREFIX="$prefix"
 check "leaves no file" [ -z "$(find "$prefix" ! -type d)" ]
-check "DESTDIR is respected" exits 0 plain_make install DESTDIR="$tmp/stage" PREFIX=/usr
+check "DESTDIR is respected" exits 0 "${plain_make[@]}" install DESTDIR="$tmp/stage" PREFIX=/usr
 check "and stays out of the file's paths" grep -q '^prefix=/usr$' "$tmp/stage/usr/lib/pkgconfig/seqmamba.pc"
 finish
