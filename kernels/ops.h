@@ -23,8 +23,11 @@ typedef struct mbk_ops {
 } mbk_ops;
 
 /* Best variants for the processor this runs on (decided once, thread-safe). MB_ISA=avx2|avx512|generic in the
- * environment forces a narrower one, for tests. */
+ * environment forces a narrower one, for tests; a set that the build or the processor lacks gives an empty table, whose
+ * hole says so. */
 const mbk_ops *mbk_ops_cpu(void);
+/* The table of one instruction set; NULL when the build or the processor lacks it. */
+const mbk_ops *mbk_ops_isa(const char *isa);
 /* The references, as a whole device: slow, for tests and `verify --device ref`. */
 const mbk_ops *mbk_ops_ref(void);
 /* Name of the first missing operation, or NULL when the table is complete. */

@@ -1,0 +1,106 @@
+/* Causal depthwise convolution and SiLU, fast. Channels lie in lanes; GROUP rows are computed together, so that an
+ * input row is loaded about twice instead of K times, and sweeps over channels are contiguous. K = 4 is compiled apart.
+ * An output is always b + w[0]x[.] + .. + w[K-1]x[.] in this order: its bits do not depend on groups, tiles or
+ * channels. Refuses K outside 1..16. */
+#include <string.h>
+
+#include "kernels/conv1d.h"
+#include "kernels/simd.h"
+
+mbk_conv_fn MBK_NAME(conv_fwd), MBK_NAME(conv_step);
+
+enum { GROUP = 4, CHUNK = 512 }; /* rows computed together; channels per sweep */
+static const float no_state[CHUNK];
+
+/* G output rows of `channels` channels; in: the K-1+G input rows, oldest first; out: G rows; w, b at the first channel.
+ */
+VINLINE void conv_rows(const int G, const int K, const mbk_conv *a, int channels, const float *const *in,
+                       float *const *out, const float *w, const float *b) {
+    for (int e = 0; e < channels; e += VLANES) {
+        const int n = channels - e;
+        vf c[GROUP];
+        VUNROLL
+        for (int g = 0; g < G; g++)
+            c[g] = b ? v_load_n(b + e, n) : (vf){0};
+        for (int j = 0; j < K; j++) {
+            vf wj = v_load_n(w + j * a->ldw + e, n);
+            VUNROLL
+            for (int g = 0; g < G; g++)
+                c[g] += wj * v_load_n(in[g + j] + e, n);
+        }
+        VUNROLL
+        for (int g = 0; g < G; g++)
+            v_store_n(out[g] + e, a->silu ? v_silu(c[g]) : c[g], n);
+    }
+}
+
+typedef void conv_rows_fn(const mbk_conv *, int, const float *const *, float *const *, const float *, const float *);
+static void rows_group_4(const mbk_conv *a, int channels, const float *const *in, float *const *out, const float *w,
+                         const float *b) {
+    conv_rows(GROUP, 4, a, channels, in, out, w, b);
+}
+static void rows_group(const mbk_conv *a, int channels, const float *const *in, float *const *out, const float *w,
+                       const float *b) {
+    conv_rows(GROUP, a->K, a, channels, in, out, w, b);
+}
+static void rows_one(const mbk_conv *a, int channels, const float *const *in, float *const *out, const float *w,
+                     const float *b) {
+    conv_rows(1, a->K, a, channels, in, out, w, b);
+}
+
+/* Input row i in processing order, at channel e; i < 0 is the state. */
+static const float *input_row(const mbk_conv *a, int i, int e) {
+    if (i < 0)
+        return a->state ? a->state + (a->K - 1 + i) * a->ldstate + e : no_state;
+    return a->x + (a->reverse ? a->L - 1 - i : i) * a->ldx + e;
+}
+
+/* Channels e .. e+channels-1 of the whole tile, then their state. */
+static void conv_chunk(const mbk_conv *a, int e, int channels) {
+    const float *in[MBK_CONV_MAX_K - 1 + GROUP];
+    float *out[GROUP];
+    const float *w = a->w + e, *b = a->b ? a->b + e : NULL;
+    conv_rows_fn *group = a->K == 4 ? rows_group_4 : rows_group;
+    for (int i = 0, g; i < a->L; i += g) {
+        g = a->L - i >= GROUP ? GROUP : 1;
+        for (int j = 0; j < a->K - 1 + g; j++)
+            in[j] = input_row(a, i - (a->K - 1) + j, e);
+        for (int j = 0; j < g; j++)
+            out[j] = a->y + (a->reverse ? a->L - 1 - i - j : i + j) * a->ldy + e;
+        (g == GROUP ? group : rows_one)(a, channels, in, out, w, b);
+    }
+    if (a->state) /* ascending: row j may come from state row j+L, not yet replaced */
+        for (int j = 0; j < a->K - 1; j++)
+            memcpy(a->state + j * a->ldstate + e, input_row(a, a->L - (a->K - 1) + j, e),
+                   (size_t)channels * sizeof(float));
+}
+
+int MBK_NAME(conv_fwd)(const mbk_ctx *ctx, const mbk_conv *a) {
+    (void)ctx;
+    MBK_ASSERT(a->L >= 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K);
+    for (int e = 0; e < a->E; e += CHUNK)
+        conv_chunk(a, e, a->E - e < CHUNK ? a->E - e : CHUNK);
+    return MB_OK;
+}
+
+/* One token: the state moves up one row in the same sweep that reads it. */
+int MBK_NAME(conv_step)(const mbk_ctx *ctx, const mbk_conv *a) {
+    (void)ctx;
+    MBK_ASSERT(a->L == 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K);
+    for (int e = 0; e < a->E; e += VLANES) {
+        const int n = a->E - e;
+        vf c = a->b ? v_load_n(a->b + e, n) : (vf){0};
+        for (int j = 0; j < a->K; j++) {
+            vf x = {0};
+            if (j == a->K - 1)
+                x = v_load_n(a->x + e, n);
+            else if (a->state)
+                x = v_load_n(a->state + j * a->ldstate + e, n);
+            c += v_load_n(a->w + j * a->ldw + e, n) * x;
+            if (j > 0 && a->state)
+                v_store_n(a->state + (j - 1) * a->ldstate + e, x, n);
+        }
+        v_store_n(a->y + e, a->silu ? v_silu(c) : c, n);
+    }
+    return MB_OK;
+}

@@ -1,0 +1,40 @@
+/* What belongs to no device: the table of the references, and the hole of a table. */
+#include "kernels/ops.h"
+
+const mbk_ops *mbk_ops_ref(void) {
+    static const mbk_ops ref = {.device = "ref",
+                                .isa = "double",
+                                .embed_fwd = mbk_embed_fwd_ref,
+                                .norm_fwd = mbk_norm_fwd_ref,
+                                .conv_fwd = mbk_conv_fwd_ref,
+                                .conv_step = mbk_conv_step_ref,
+                                .scan_fwd = mbk_scan_fwd_ref,
+                                .scan_step = mbk_scan_step_ref,
+                                .linear_create = mbk_linear_create_ref,
+                                .linear_destroy = mbk_linear_destroy_ref,
+                                .linear_fwd = mbk_linear_fwd_ref,
+                                .linear_step = mbk_linear_step_ref,
+                                .linear_bytes = mbk_linear_bytes_ref};
+    return &ref;
+}
+
+const char *mbk_ops_hole(const mbk_ops *ops) {
+    if (!ops->isa)
+        return "instruction set of the name in MB_ISA";
+#define HOLE(member)                                                                                                   \
+    if (!ops->member)                                                                                                  \
+    return #member
+    HOLE(embed_fwd);
+    HOLE(norm_fwd);
+    HOLE(conv_fwd);
+    HOLE(conv_step);
+    HOLE(scan_fwd);
+    HOLE(scan_step);
+    HOLE(linear_create);
+    HOLE(linear_destroy);
+    HOLE(linear_fwd);
+    HOLE(linear_step);
+    HOLE(linear_bytes);
+#undef HOLE
+    return NULL;
+}

@@ -1,0 +1,116 @@
+/* The tables of the CPU: one per instruction set this library was built for; the best that the processor has is chosen
+ * at run time. Refuses, as a hole, an MB_ISA that names a set the build or the processor lacks. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/ops.h"
+
+#define DECLARE(isa_)                                                                                                  \
+    mbk_embed_fn mbk_embed_fwd_##isa_;                                                                                 \
+    mbk_norm_fn mbk_norm_fwd_##isa_;                                                                                   \
+    mbk_conv_fn mbk_conv_fwd_##isa_, mbk_conv_step_##isa_;                                                             \
+    mbk_scan_fn mbk_scan_fwd_##isa_, mbk_scan_step_##isa_;
+#define TABLE(isa_)                                                                                                    \
+    {.device = "cpu",                                                                                                  \
+     .isa = #isa_,                                                                                                     \
+     .embed_fwd = mbk_embed_fwd_##isa_,                                                                                \
+     .norm_fwd = mbk_norm_fwd_##isa_,                                                                                  \
+     .conv_fwd = mbk_conv_fwd_##isa_,                                                                                  \
+     .conv_step = mbk_conv_step_##isa_,                                                                                \
+     .scan_fwd = mbk_scan_fwd_##isa_,                                                                                  \
+     .scan_step = mbk_scan_step_##isa_,                                                                                \
+     .linear_create = mbk_linear_create_cpu,                                                                           \
+     .linear_destroy = mbk_linear_destroy_cpu,                                                                         \
+     .linear_fwd = mbk_linear_fwd_cpu,                                                                                 \
+     .linear_step = mbk_linear_step_cpu,                                                                               \
+     .linear_bytes = mbk_linear_bytes_cpu},
+
+#if defined(MBK_HAVE_ISA_avx512)
+DECLARE(avx512)
+#endif
+#if defined(MBK_HAVE_ISA_avx2)
+DECLARE(avx2)
+#endif
+#if defined(MBK_HAVE_ISA_neon)
+DECLARE(neon)
+#endif
+#if defined(MBK_HAVE_ISA_generic)
+DECLARE(generic)
+#endif
+
+static const mbk_ops tables[] = {/* best first */
+#if defined(MBK_HAVE_ISA_avx512)
+                                 TABLE(avx512)
+#endif
+#if defined(MBK_HAVE_ISA_avx2)
+                                     TABLE(avx2)
+#endif
+#if defined(MBK_HAVE_ISA_neon)
+                                         TABLE(neon)
+#endif
+#if defined(MBK_HAVE_ISA_generic)
+                                             TABLE(generic)
+#endif
+};
+static const mbk_ops hole = {.device = "cpu"};
+
+/* Whether this processor, and its operating system, run what the Makefile's -march of that name makes. */
+static int processor_has(const char *isa) {
+#if defined(__x86_64__)
+    const int v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+                   __builtin_cpu_supports("bmi2");
+    if (!strcmp(isa, "avx512"))
+        return v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+    if (!strcmp(isa, "avx2"))
+        return v3;
+    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+#else
+    (void)isa; /* neon belongs to every aarch64; generic asks for nothing */
+    return 1;
+#endif
+}
+
+const mbk_ops *mbk_ops_isa(const char *isa) {
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (!strcmp(tables[i].isa, isa))
+            return processor_has(isa) ? &tables[i] : NULL;
+    return NULL;
+}
+
+static const mbk_ops *choose(void) {
+    const char *forced = getenv("MB_ISA");
+    if (forced && *forced) {
+        const mbk_ops *ops = mbk_ops_isa(forced);
+        return ops ? ops : &hole;
+    }
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (processor_has(tables[i].isa))
+            return &tables[i];
+    return &hole;
+}
+
+const mbk_ops *mbk_ops_cpu(void) {
+    static _Atomic(const mbk_ops *) chosen; /* threads that meet here choose the same */
+    const mbk_ops *ops = atomic_load_explicit(&chosen, memory_order_acquire);
+    if (!ops) {
+        ops = choose();
+        atomic_store_explicit(&chosen, ops, memory_order_release);
+    }
+    return ops;
+}
+
+#define DISPATCH(op, type, member)                                                                                     \
+    int mbk_##op##_cpu(const mbk_ctx *ctx, const type *args) {                                                         \
+        const mbk_ops *ops = mbk_ops_cpu();                                                                            \
+        MBK_ASSERT(ops->member != NULL);                                                                               \
+        return ops->member(ctx, args);                                                                                 \
+    }
+DISPATCH(embed_fwd, mbk_embed, embed_fwd)
+DISPATCH(norm_fwd, mbk_norm, norm_fwd)
+DISPATCH(conv_fwd, mbk_conv, conv_fwd)
+DISPATCH(conv_step, mbk_conv, conv_step)
+DISPATCH(scan_fwd, mbk_scan, scan_fwd)
+DISPATCH(scan_step, mbk_scan, scan_step)
