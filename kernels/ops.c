@@ -19,7 +19,7 @@ const mbk_ops *mbk_ops_ref(void) {
 }
 
 const char *mbk_ops_hole(const mbk_ops *ops) {
-    if (!ops->isa)
+    if (!*ops->isa)
         return "instruction set of the name in MB_ISA";
 #define HOLE(member)                                                                                                   \
     if (!ops->member)                                                                                                  \

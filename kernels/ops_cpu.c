@@ -53,7 +53,7 @@ static const mbk_ops tables[] = {/* best first */
                                              TABLE(generic)
 #endif
 };
-static const mbk_ops hole = {.device = "cpu"};
+static const mbk_ops hole = {.device = "cpu", .isa = ""};
 
 /* Whether this processor, and its operating system, run what the Makefile's -march of that name makes. */
 static int processor_has(const char *isa) {
