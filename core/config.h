@@ -1,4 +1,8 @@
-/* Architecture of a model, as read from config.json of any supported family. */
+/* Architecture of a model, as read from config.json of any supported family:
+ *   Caduceus       model_type "caduceus" (Schiff et al. 2024, arXiv 2403.03234)
+ *   state-spaces   d_model, n_layer, ssm_cfg, no model_type (Gu & Dao 2023, arXiv 2312.00752)
+ *   transformers   model_type "mamba"
+ * A config.json written elsewhere may hold keys nobody here reads; those that are read must be right. */
 #ifndef MB_CONFIG_H
 #define MB_CONFIG_H
 #include "core/error.h"
@@ -14,6 +18,18 @@ typedef enum mb_mixer_kind { MB_MIXER_MAMBA1, MB_MIXER_BIMAMBA1 } mb_mixer_kind;
 typedef enum mb_bidirectional { MB_BIDIR_NONE, MB_BIDIR_ADD, MB_BIDIR_MULTIPLY } mb_bidirectional;
 
 #define MB_MAX_COMPLEMENT 4096
+
+/* How a fresh model is drawn (mb_params_seed). A zero means the default of the family, so {0} is the original's recipe.
+ */
+typedef struct mb_init {
+    float dt_min, dt_max; /* step sizes at the start: log-uniform in between (0.001, 0.1) */
+    float dt_floor;       /* and at least this (1e-4) */
+    float dt_scale;       /* dt_proj.weight ~ U(+-R^-1/2 * dt_scale) (1) */
+    int dt_constant;      /* dt_proj.weight = R^-1/2 * dt_scale instead ("dt_init": "constant") */
+    float std;            /* embedding ~ N(0, std^2) (0.02; transformers: 0.1, and in_proj, x_proj, head too) */
+    int rescale;          /* out_proj.weight /= sqrt(residuals * n_layer): 1 yes, -1 no (transformers: no) */
+    int residuals;        /* n_residuals_per_layer (1) */
+} mb_init;
 
 typedef struct mb_config {
     mb_family family;
@@ -36,15 +52,33 @@ typedef struct mb_config {
     int tied_head;        /* lm_head = embedding */
     int has_head;
     int n_complement;
-    int complement[MB_MAX_COMPLEMENT]; /* token -> complementary token, rcps only */
+    int complement[MB_MAX_COMPLEMENT]; /* token -> complementary token; always with rcps, else where the file has one */
     int pad_token;                     /* ignore_index of the masked loss; -1 none */
     float residual_scale;              /* 1 */
+    mb_init init;
+    int vocab_multiple;   /* V is V_config padded to a multiple of this; 0 = not padded */
+    int residual_in_fp32; /* kept for config.json; here the residual is always fp32 */
 } mb_config;
 
-/* dir/config.json, or the file itself. Names the key and its place when one is missing, of the wrong type, out of range
- * or asks for what this build cannot do. */
+enum { /* limits, such that no size computed from a configuration overflows 63 bits */
+       MB_MAX_D = 65536,
+       MB_MAX_LAYERS = 4096,
+       MB_MAX_VOCAB = 1 << 20,
+       MB_MAX_EXPAND = 16,
+       MB_MAX_N = 256,
+       MB_MAX_K = 16,
+       MB_MAX_R = 65536
+};
+
+/* path: a folder with config.json, the file itself (*.json), or a weights file beside it. Names the key and its place
+ * when one is missing, of the wrong type, out of range or asks for what this build cannot do. */
 int mb_config_read(mb_config *c, const char *path, mb_err *e) MB_MUST_USE;
 /* Writes config.json in the family's own layout, such that the original code loads it. */
 int mb_config_write(const mb_config *c, const char *path, mb_err *e) MB_MUST_USE;
 const char *mb_family_name(mb_family f);
+/* c->init with every zero replaced by the family's default. */
+mb_init mb_config_init(const mb_config *c);
+/* The same limits for a configuration made by a program: MB_RANGE and what is wrong, or MB_OK. where begins the
+ * message. */
+int mb_config_check(const mb_config *c, const char *where, mb_err *e) MB_MUST_USE;
 #endif

@@ -33,12 +33,29 @@ typedef struct mb_params {
     void *owned;            /* memory behind the pointers */
 } mb_params;
 
-/* Reads, checks every shape, rebuilds dropped aliases, and folds the strand swap of fused RC-equivariant models so that
- * every layer works in one frame (see params.c). Unknown tensors are an error naming them; so is a missing one. */
+/* ---- the strand swap of released RC-equivariant (PS) Caduceus models -----------------------------------------------
+ * Let R reverse time and channels, and M_i = mixer_i(norm_i(.)). On the paper's stream H = [a, R b], a = E[x],
+ * b = E[rc(x)], the fused path of the original code takes the halves of H in the wrong order in every block, so that
+ *     layer i even: a += R M_i(R a)        layer i odd: a += M_i(a)        (b likewise)
+ * R M_i R is again a bidirectional Mamba: norm.weight reversed, columns of in_proj and rows of out_proj (and its bias)
+ * reversed, the two directions exchanged. Loading does that to the even layers, saving undoes it, bit for bit; in
+ * between every layer is an ordinary a += M_i(a), and the model is one D-channel network run on x and on rc(x) by
+ * themselves. What is left to the runner (core/forward.h), with nf the final norm, which the original does not swap:
+ *     n_layer even (and no swap): hidden state = [nf(a), R nf(b)]        n_layer odd: [nf(R b), R nf(R a)]
+ * and the stream that enters layer l is [a, R b] for even l, [R b, a] (halves exchanged) for odd l.
+ * Without the swap (rcps_strand_swap = 0) nothing is folded. */
+
+/* Reads, checks every shape, rebuilds dropped aliases, and folds the strand swap. Tensors are taken from F32, F16, BF16
+ * or F64; F32 that needs no folding stays in the mapped file, which lives until mb_params_free (w may be closed
+ * before). A present alias must equal what it is an alias of. All missing and all unexpected tensors are listed in one
+ * error. */
 int mb_params_load(mb_params **out, const mb_config *c, const mb_weights *w, mb_err *e) MB_MUST_USE;
-/* The original's initialisation from a seed. */
+/* The original's initialisation from a seed (c->init; mb_config_init). Every tensor draws from a stream of its own,
+ * named by the tensor, so its values depend on seed, name and shape alone. */
 int mb_params_seed(mb_params **out, const mb_config *c, uint64_t seed, mb_err *e) MB_MUST_USE;
 /* Writes unfolded weights under the family's names, aliases dropped as the released files do. */
 int mb_params_save(const mb_params *p, const mb_config *c, const char *path, mb_err *e) MB_MUST_USE;
-void mb_params_free(mb_params *p);
+void mb_params_free(mb_params *p); /* NULL is fine */
+/* Distinct parameters of a configuration, without making them. */
+int64_t mb_params_count(const mb_config *c);
 #endif

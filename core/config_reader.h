@@ -1,0 +1,32 @@
+/* Typed reading of one JSON object: the first failure sticks in rc, later reads return their fallback. */
+#ifndef MB_CONFIG_READER_H
+#define MB_CONFIG_READER_H
+#include <jansson.h>
+
+#include "core/config.h"
+
+typedef struct mb_reader {
+    const char *path;
+    char section[32];     /* "ssm_cfg." or "": before the key in messages */
+    const json_t *object; /* borrowed; NULL reads as empty */
+    int rc;
+    mb_err *e;
+} mb_reader;
+
+#define MB_NEEDED (-2147483647) /* as fallback: the key must be there */
+
+int mb_reader_fail(mb_reader *r, int status, const char *key, const char *fmt, ...) MB_PRINTF(4, 5);
+int mb_reader_has(const mb_reader *r, const char *key);
+int mb_reader_int(mb_reader *r, const char *key, int fallback, int min, int max);
+double mb_reader_real(mb_reader *r, const char *key, double fallback, double min, double max);
+int mb_reader_bool(mb_reader *r, const char *key, int fallback);
+const char *mb_reader_text(mb_reader *r, const char *key, const char *fallback); /* borrowed from the object */
+mb_reader mb_reader_section(mb_reader *r, const char *key); /* an object inside; give its rc back to r */
+/* 1 when "architectures" is absent or holds lm, 0 for backbone; anything else fails. */
+int mb_reader_head(mb_reader *r, const char *lm, const char *backbone);
+
+/* config_families.c: fill c; failures are left in r->rc. */
+void mb_config_read_caduceus(mb_config *c, mb_reader *r);
+void mb_config_read_ssm(mb_config *c, mb_reader *r);
+void mb_config_read_hf(mb_config *c, mb_reader *r);
+#endif

@@ -1,0 +1,416 @@
+/* The table of parameters, and the memory behind them. */
+#include "core/params_table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/mem.h"
+
+/* ---- the table ----------------------------------------------------------------------------------------------------
+ */
+
+typedef enum drawn { /* which rule of mb_param_fill; see draw() */
+                     AS_ZERO,
+                     AS_ONE,
+                     AS_LINEAR,    /* U(+-1/sqrt(columns)); transformers: N(0, std^2) */
+                     AS_OUT,       /* U(+-1/sqrt(columns)) / sqrt(residuals * n_layer) */
+                     AS_CONV,      /* U(+-1/sqrt(K)) */
+                     AS_CONV_BIAS, /* the same; transformers: 0 */
+                     AS_DT,        /* U(+-R^-1/2 dt_scale) or the constant */
+                     AS_DT_BIAS,
+                     AS_A_LOG,
+                     AS_EMBEDDING /* N(0, std^2) */
+} drawn;
+
+typedef enum present { ALWAYS, WITH_CONV_BIAS, WITH_PROJ_BIAS, WITH_LAYER_NORM } present;
+
+/* dims: one letter a dimension; I = 2E, X = R+2N, 1 = 1, else the house's letters. */
+typedef struct row {
+    const char *name, *dims;
+    size_t offset;
+    present present;
+    drawn drawn;
+    mb_param_fold fold;
+    int tied; /* shared by both directions when the configuration says so */
+} row;
+
+#define IN(field) offsetof(mb_mamba1_params, field)
+static const row mixer_rows[] = {
+    {"in_proj.weight", "ID", IN(in_w), ALWAYS, AS_LINEAR, MB_FOLD_COLUMNS, 1},
+    {"in_proj.bias", "I", IN(in_b), WITH_PROJ_BIAS, AS_ZERO, MB_FOLD_NONE, 1},
+    {"conv1d.weight", "E1K", IN(conv_w), ALWAYS, AS_CONV, MB_FOLD_NONE, 0},
+    {"conv1d.bias", "E", IN(conv_b), WITH_CONV_BIAS, AS_CONV_BIAS, MB_FOLD_NONE, 0},
+    {"x_proj.weight", "XE", IN(x_w), ALWAYS, AS_LINEAR, MB_FOLD_NONE, 0},
+    {"dt_proj.weight", "ER", IN(dt_w), ALWAYS, AS_DT, MB_FOLD_NONE, 0},
+    {"dt_proj.bias", "E", IN(dt_b), ALWAYS, AS_DT_BIAS, MB_FOLD_NONE, 0},
+    {"A_log", "EN", IN(A_log), ALWAYS, AS_A_LOG, MB_FOLD_NONE, 0},
+    {"D", "E", IN(skip), ALWAYS, AS_ONE, MB_FOLD_NONE, 0},
+    {"out_proj.weight", "DE", IN(out_w), ALWAYS, AS_OUT, MB_FOLD_ROWS, 1},
+    {"out_proj.bias", "D", IN(out_b), WITH_PROJ_BIAS, AS_ZERO, MB_FOLD_VECTOR, 1},
+};
+static const row norm_rows[] = {
+    {"weight", "D", offsetof(mb_layer_params, norm_w), ALWAYS, AS_ONE, MB_FOLD_VECTOR, 0},
+    {"bias", "D", offsetof(mb_layer_params, norm_b), WITH_LAYER_NORM, AS_ZERO, MB_FOLD_VECTOR, 0},
+};
+static const row norm_f_rows[] = {
+    {"weight", "D", offsetof(mb_params, norm_f_w), ALWAYS, AS_ONE, MB_FOLD_NONE, 0},
+    {"bias", "D", offsetof(mb_params, norm_f_b), WITH_LAYER_NORM, AS_ZERO, MB_FOLD_NONE, 0},
+};
+static const row embedding_row = {"weight",     "VD", offsetof(mb_params, embedding), ALWAYS, AS_EMBEDDING,
+                                  MB_FOLD_NONE, 0};
+static const row head_row = {"weight", "VD", offsetof(mb_params, head_w), ALWAYS, AS_LINEAR, MB_FOLD_NONE, 0};
+
+enum { MIXER_ROWS = sizeof mixer_rows / sizeof *mixer_rows, NORM_ROWS = 2 };
+
+int mb_params_most(const mb_config *c) {
+    return c->n_layer * (2 * MIXER_ROWS + NORM_ROWS) + NORM_ROWS + 2;
+}
+
+static int64_t dimension(const mb_config *c, char letter) {
+    switch (letter) {
+    case 'D':
+        return c->D;
+    case 'E':
+        return c->E;
+    case 'I':
+        return 2 * (int64_t)c->E;
+    case 'K':
+        return c->K;
+    case 'N':
+        return c->N;
+    case 'R':
+        return c->R;
+    case 'X':
+        return c->R + 2 * (int64_t)c->N;
+    case 'V':
+        return c->V;
+    case '1':
+        return 1;
+    }
+    MB_ASSERT(!"a letter of the table");
+    return 0;
+}
+
+static int is_present(const mb_config *c, present p) {
+    return p == ALWAYS || (p == WITH_CONV_BIAS && c->conv_bias) || (p == WITH_PROJ_BIAS && c->proj_bias) ||
+           (p == WITH_LAYER_NORM && c->norm == MBK_NORM_LAYER);
+}
+
+/* The originals' _init_weights; columns = fan-in = the last dimension. */
+static void draw(mb_param *p, const mb_config *c, drawn how) {
+    const mb_init init = mb_config_init(c);
+    const double fan_in = 1 / sqrt((double)p->shape[p->ndim - 1]);
+    const int hf = c->family == MB_FAMILY_MAMBA_HF;
+    p->fill = MB_FILL_UNIFORM;
+    p->scale = fan_in;
+    switch (how) {
+    case AS_ZERO:
+        p->fill = MB_FILL_ZERO;
+        break;
+    case AS_ONE:
+        p->fill = MB_FILL_ONE;
+        break;
+    case AS_LINEAR:
+    case AS_EMBEDDING:
+        if (hf || how == AS_EMBEDDING) {
+            p->fill = MB_FILL_NORMAL;
+            p->scale = (double)init.std;
+        }
+        break;
+    case AS_OUT:
+        p->scale = init.rescale > 0 ? fan_in / sqrt((double)init.residuals * c->n_layer) : fan_in;
+        break;
+    case AS_CONV:
+    case AS_CONV_BIAS:
+        p->scale = 1 / sqrt((double)c->K);
+        p->fill = hf && how == AS_CONV_BIAS ? MB_FILL_ZERO : MB_FILL_UNIFORM;
+        break;
+    case AS_DT:
+        p->scale = (double)init.dt_scale / sqrt((double)c->R);
+        p->fill = init.dt_constant ? MB_FILL_CONSTANT : MB_FILL_UNIFORM;
+        break;
+    case AS_DT_BIAS:
+        p->fill = MB_FILL_DT_BIAS;
+        break;
+    case AS_A_LOG:
+        p->fill = MB_FILL_A_LOG;
+        break;
+    }
+}
+
+/* ---- names --------------------------------------------------------------------------------------------------------
+ */
+
+static void name_of(char out[MB_PARAM_NAME], const char *const part[5]) {
+    size_t n = 0;
+    for (int i = 0; i < 5; i++) {
+        size_t more = part[i] ? strlen(part[i]) : 0;
+        MB_ASSERT(n + more < MB_PARAM_NAME);
+        if (more)
+            memcpy(out + n, part[i], more);
+        n += more;
+    }
+    out[n] = '\0';
+}
+#define NAME(out, ...) name_of(out, (const char *const[5]){__VA_ARGS__})
+
+static const char *backbone(const mb_config *c) {
+    if (c->family == MB_FAMILY_CADUCEUS)
+        return c->has_head ? "caduceus.backbone." : "backbone.";
+    return c->family == MB_FAMILY_MAMBA_HF && !c->has_head ? "" : "backbone.";
+}
+
+static const char *head_prefix(const mb_config *c) {
+    return c->family == MB_FAMILY_CADUCEUS && c->rcps ? "lm_head.lm_head." : "lm_head.";
+}
+
+/* RCPSAddNormWrapper stands around the norms of the unfused RC-equivariant path only. */
+static const char *norm_wrapper(const mb_config *c) {
+    return c->rcps && !c->rcps_strand_swap ? "submodule." : "";
+}
+
+static const char *embedding_prefix(const mb_config *c) {
+    if (c->family == MB_FAMILY_CADUCEUS)
+        return c->rcps ? "embeddings.word_embeddings.embedding." : "embeddings.word_embeddings.";
+    return c->family == MB_FAMILY_MAMBA_HF ? "embeddings." : "embedding.";
+}
+
+int mb_params_buffer(const mb_config *c, int which, char name[MB_PARAM_NAME]) {
+    if (!c->rcps || which > (c->has_head ? 1 : 0))
+        return 0;
+    if (which == 0)
+        NAME(name, backbone(c), "embeddings.word_embeddings.complement_map");
+    else
+        NAME(name, "lm_head.complement_map");
+    return 1;
+}
+
+/* ---- the walk -----------------------------------------------------------------------------------------------------
+ */
+
+typedef struct walker {
+    const mb_config *c;
+    int (*visit)(void *, const mb_param *);
+    void *user;
+    int index;
+    mb_param p; /* filled for each visit */
+} walker;
+
+/* Everything of a row but its names. */
+static void describe(walker *w, const row *r, int layer, int dir) {
+    mb_param *p = &w->p;
+    const int turned = layer >= 0 && layer % 2 == 0 && w->c->rcps_strand_swap;
+    p->ndim = (int)strlen(r->dims);
+    p->count = 1;
+    for (int i = 0; i < p->ndim; i++)
+        p->count *= p->shape[i] = dimension(w->c, r->dims[i]);
+    p->layer = layer;
+    p->dir = dir < 0 ? -1 : dir ^ turned; /* what the file calls forward runs right to left in a turned layer */
+    p->offset = r->offset;
+    p->fold = turned ? r->fold : MB_FOLD_NONE;
+    p->index = w->index++;
+    p->alias_of = -1;
+    p->kept = 0;
+    p->other[0][0] = p->other[1][0] = '\0';
+    draw(p, w->c, r->drawn);
+}
+
+static int visit_embedding(walker *w) {
+    const mb_config *c = w->c;
+    describe(w, &embedding_row, -1, -1);
+    NAME(w->p.name, backbone(c), embedding_prefix(c), "weight");
+    if (c->family == MB_FAMILY_MAMBA_SSM)
+        NAME(w->p.other[0], backbone(c), "embeddings.weight");
+    if (c->family == MB_FAMILY_MAMBA_HF)
+        NAME(w->p.other[0], backbone(c), "embedding.weight");
+    if (c->tied_head)
+        NAME(w->p.other[1], head_prefix(c), "weight");
+    return w->visit(w->user, &w->p);
+}
+
+static int visit_head(walker *w) {
+    const mb_config *c = w->c;
+    if (!c->has_head)
+        return MB_OK;
+    describe(w, &head_row, -1, -1);
+    NAME(w->p.name, head_prefix(c), "weight");
+    w->p.alias_of = c->tied_head ? 0 : -1;
+    w->p.kept = c->family == MB_FAMILY_MAMBA_SSM;
+    return w->visit(w->user, &w->p);
+}
+
+static int visit_norm(walker *w, const row *rows, int layer) {
+    char in[32] = "norm_f.";
+    if (layer >= 0)
+        snprintf(in, sizeof in, "layers.%d.norm.", layer);
+    for (int i = 0; i < NORM_ROWS; i++) {
+        if (!is_present(w->c, rows[i].present))
+            continue;
+        describe(w, &rows[i], layer, -1);
+        NAME(w->p.name, backbone(w->c), in, norm_wrapper(w->c), rows[i].name);
+        int rc = w->visit(w->user, &w->p);
+        if (rc != MB_OK)
+            return rc;
+    }
+    return MB_OK;
+}
+
+static int visit_mixer(walker *w, int layer, int dir) {
+    static const char *const mambas[2] = {"mamba_fwd.", "mamba_rev."};
+    const mb_config *c = w->c;
+    const int caduceus = c->family == MB_FAMILY_CADUCEUS;
+    int rows = 0; /* of one direction: the distance of an alias to its origin */
+    char in[48];
+    for (int i = 0; i < MIXER_ROWS; i++)
+        rows += is_present(c, mixer_rows[i].present);
+    snprintf(in, sizeof in, "layers.%d.mixer.%s", layer, c->rcps ? "submodule." : "");
+    for (int i = 0; i < MIXER_ROWS; i++) {
+        const row *r = &mixer_rows[i];
+        if (!is_present(c, r->present))
+            continue;
+        describe(w, r, layer, dir);
+        NAME(w->p.name, backbone(c), in, caduceus ? mambas[dir] : "", r->name);
+        if (r->tied && c->tied_directions && dir == 0)
+            NAME(w->p.other[0], backbone(c), in, mambas[1], r->name);
+        if (r->tied && c->tied_directions && dir == 1)
+            w->p.alias_of = w->p.index - rows;
+        int rc = w->visit(w->user, &w->p);
+        if (rc != MB_OK)
+            return rc;
+    }
+    return MB_OK;
+}
+
+int mb_params_walk(const mb_config *c, int (*visit)(void *user, const mb_param *p), void *user) {
+    walker w = {.c = c, .visit = visit, .user = user};
+    const int directions = c->mixer == MB_MIXER_BIMAMBA1 ? 2 : 1;
+    int rc = visit_embedding(&w);
+    for (int layer = 0; layer < c->n_layer && rc == MB_OK; layer++) {
+        rc = visit_norm(&w, norm_rows, layer);
+        for (int dir = 0; dir < directions && rc == MB_OK; dir++)
+            rc = visit_mixer(&w, layer, dir);
+    }
+    if (rc == MB_OK)
+        rc = visit_norm(&w, norm_f_rows, -1);
+    return rc == MB_OK ? visit_head(&w) : rc;
+}
+
+static const float **place(mb_params *p, int layer, int dir, size_t offset) {
+    char *base = (char *)p;
+    if (layer >= 0)
+        base = dir >= 0 ? (char *)&p->layer[layer].dir[dir] : (char *)&p->layer[layer];
+    return (const float **)(void *)(base + offset);
+}
+
+const float **mb_param_place(mb_params *p, const mb_param *i) {
+    return place(p, i->layer, i->dir, i->offset);
+}
+
+const float **mb_param_origin(mb_params *p, const mb_param *i) {
+    MB_ASSERT(i->alias_of >= 0);
+    return i->layer < 0 ? &p->embedding : place(p, i->layer, !i->dir, i->offset);
+}
+
+static int add_count(void *user, const mb_param *p) {
+    if (p->alias_of < 0)
+        *(int64_t *)user += p->count;
+    return MB_OK;
+}
+
+int64_t mb_params_count(const mb_config *c) {
+    int64_t count = 0;
+    int rc = mb_params_walk(c, add_count, &count);
+    MB_ASSERT(rc == MB_OK);
+    return count;
+}
+
+/* ---- the fold -----------------------------------------------------------------------------------------------------
+ */
+
+static void reverse(float *v, int64_t n) {
+    for (int64_t i = 0, j = n - 1; i < j; i++, j--) {
+        float keep = v[i];
+        v[i] = v[j];
+        v[j] = keep;
+    }
+}
+
+void mb_param_turn(const mb_param *p, float *v) {
+    const int64_t columns = p->shape[p->ndim - 1];
+    switch (p->fold) {
+    case MB_FOLD_NONE:
+        break;
+    case MB_FOLD_ROWS: /* all elements reversed, then each row back */
+        reverse(v, p->count);
+        /* fall through */
+    case MB_FOLD_COLUMNS:
+        for (int64_t at = 0; at < p->count; at += columns)
+            reverse(v + at, columns);
+        break;
+    case MB_FOLD_VECTOR:
+        reverse(v, p->count);
+        break;
+    }
+}
+
+/* ---- memory -------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct owned { /* behind mb_params.owned */
+    mb_weights_bytes *bytes;
+    float *pool;
+    size_t pool_floats, used;
+} owned;
+
+enum { ALIGN_FLOATS = 16 };
+
+int mb_params_create(mb_params **out, const mb_config *c, size_t pool_floats, mb_err *e) {
+    mb_params *p = mb_calloc(1, sizeof *p);
+    owned *o = mb_calloc(1, sizeof *o);
+    *out = NULL;
+    if (p)
+        p->owned = o;
+    if (!p || !o || !(p->layer = mb_calloc((size_t)c->n_layer, sizeof *p->layer)) ||
+        (pool_floats && !(o->pool = mb_big_alloc(pool_floats * sizeof(float))))) {
+        if (p)
+            mb_params_free(p);
+        else
+            mb_free(o);
+        return mb_fail(e, MB_NOMEM, "no memory for the parameters (%zu bytes)", pool_floats * sizeof(float));
+    }
+    o->pool_floats = pool_floats;
+    *out = p;
+    return MB_OK;
+}
+
+size_t mb_params_room(int64_t n) {
+    return ((size_t)n + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+}
+
+float *mb_params_take(mb_params *p, int64_t n) {
+    owned *o = p->owned;
+    float *at = o->pool + o->used;
+    o->used += mb_params_room(n);
+    MB_ASSERT(o->used <= o->pool_floats);
+    return at;
+}
+
+void mb_params_keep(mb_params *p, mb_weights_bytes *bytes) {
+    owned *o = p->owned;
+    MB_ASSERT(!o->bytes);
+    o->bytes = bytes;
+}
+
+void mb_params_free(mb_params *p) {
+    if (!p)
+        return;
+    owned *o = p->owned;
+    if (o) {
+        mb_weights_release(o->bytes);
+        mb_big_free(o->pool, o->pool_floats * sizeof(float));
+    }
+    mb_free(o);
+    mb_free(p->layer);
+    mb_free(p);
+}
