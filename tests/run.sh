@@ -31,9 +31,10 @@ skip_suite() { # name, reason
 # Reads "passed failed skipped" out of a log: cmocka's closing lines, check_X: N passed..., and ok/not ok/skip lines.
 tally() {
     awk '
-        /^\[  PASSED  \] [0-9]+ test/  { p += $4 }
-        /^\[  FAILED  \] [0-9]+ test/  { f += $4 }
-        /^\[  SKIPPED \] [0-9]+ test/  { s += $4 }
+        function tests() { match($0, /[0-9]+ test\(s\)/); return substr($0, RSTART) + 0 }
+        /^\[  PASSED  \] .*[0-9]+ test\(s\)/ { p += tests() } # newer cmocka puts the name of the group before the number
+        /^\[  FAILED  \] .*[0-9]+ test\(s\)/ { f += tests() }
+        /^\[  SKIPPED \] .*[0-9]+ test\(s\)/ { s += tests() }
         /^check_[a-z0-9_]+: [0-9]+ passed, [0-9]+ failed/ {
             p += $2; f += $4
             if ($7 ~ /^skipped/) s += $6
