@@ -1,4 +1,4 @@
-/* mean: sum over positions in the order in which the model's pass delivers them, in double, divided by their number.
+/* mean: sum over positions in the direction of the model's last pass, in double, divided by their number.
  * max: largest value of each channel. center: the row at position length/2 (rounded down, from 0). Every position
  * counts, N too. The order is fixed by the model, so the bits do not depend on threads or memory. Refuses (MB_FAIL)
  * values that are not finite: they would come from broken weights. */
@@ -11,9 +11,10 @@
 
 #include "core/mem.h"
 
-typedef struct stream { /* one sequence, layer and block */
-    int64_t bin;        /* open now */
-    int64_t count;      /* positions in it so far */
+typedef struct stream {    /* one sequence, layer and block */
+    int64_t bin;           /* open now */
+    int64_t count;         /* positions in it so far */
+    int begun, descending; /* descending: the pass runs right to left; the rows of each piece still lie left to right */
 } stream;
 
 struct dna_pool {
@@ -106,7 +107,12 @@ static void add_row(const dna_pool *p, const piece *at, const float *row) {
 
 static int pool_rows(const dna_pool *p, const piece *at, mb_err *e) {
     const int64_t L = p->length[at->item], bin = p->o.bin ? p->o.bin : L;
-    for (int i = 0; i < at->r->n; i++) {
+    if (!at->stream->begun) {
+        at->stream->begun = 1;
+        at->stream->descending = at->r->from > 0;
+    }
+    for (int k = 0; k < at->r->n; k++) {
+        const int i = at->stream->descending ? at->r->n - 1 - k : k;
         const int64_t seen = at->r->from + i, t = at->backwards ? L - 1 - seen : seen;
         at->stream->bin = t / bin;
         add_row(p, at, at->r->row + (size_t)i * (size_t)p->o.D);

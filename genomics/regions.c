@@ -18,12 +18,16 @@
 #include "core/file.h"
 #include "core/mem.h"
 
+/* Takes over the names of *new, in every case. */
 static int add(dna_regions *r, const dna_region *new, mb_err *e) {
     if (r->n == r->capacity) {
         int64_t capacity = r->capacity ? 2 * r->capacity : 16;
         dna_region *grown = mb_realloc_array(r->at, (size_t)capacity, sizeof *grown);
-        if (!grown)
+        if (!grown) {
+            mb_free(new->contig);
+            mb_free(new->name);
             return mb_fail(e, MB_NOMEM, "%s: no memory for %" PRId64 " regions", r->source, capacity);
+        }
         r->at = grown;
         r->capacity = capacity;
     }
@@ -109,11 +113,7 @@ static int bed_line(dna_regions *r, char *line, int64_t at, mb_err *e) {
     }
     int named = n >= 4 && column[3][0] && strcmp(column[3], ".") != 0;
     int rc = copy_names(&g, column[0], named ? column[3] : NULL, r->source, e);
-    if (!rc && (rc = add(r, &g, e))) {
-        mb_free(g.contig);
-        mb_free(g.name);
-    }
-    return rc;
+    return rc ? rc : add(r, &g, e);
 }
 
 static int is_comment(const char *line) {
