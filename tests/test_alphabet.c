@@ -137,9 +137,8 @@ static void other_models_are_refused(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_numbers),       cmocka_unit_test(policies_count_and_refuse),
-        cmocka_unit_test(other_bytes_are_refused), cmocka_unit_test(strands_agree),
-        cmocka_unit_test(other_models_are_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(published_numbers), cmocka_unit_test(policies_count_and_refuse),
+                                       cmocka_unit_test(other_bytes_are_refused), cmocka_unit_test(strands_agree),
+                                       cmocka_unit_test(other_models_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

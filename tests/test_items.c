@@ -38,8 +38,9 @@ static const char *cut(const char *file, dna_items_options o) {
         for (int i = 0; i < b.n; i++, items++) {
             const dna_item *t = &b.item[i];
             tokens += t->length;
-            at += (size_t)snprintf(got + at, sizeof got - at, "%s+%" PRId64 ":%" PRId64 "@%s:%" PRId64 "-%" PRId64 "%c/%" PRId64 " ",
-                                   t->name, t->offset, t->length, t->contig, t->start, t->end, t->strand, t->n_count);
+            at += (size_t)snprintf(got + at, sizeof got - at,
+                                   "%s+%" PRId64 ":%" PRId64 "@%s:%" PRId64 "-%" PRId64 "%c/%" PRId64 " ", t->name,
+                                   t->offset, t->length, t->contig, t->start, t->end, t->strand, t->n_count);
         }
         assert_int_equal(b.tokens, tokens);
         at += (size_t)snprintf(got + at, sizeof got - at, "| ");
@@ -83,12 +84,15 @@ static void batches(void **state) {
 static void places(void **state) {
     (void)state;
     const char *f = scratch_text("p.fa", ">a\nACGTACGTAN\n");
-    dna_items_options o = {.window = 4, .stride = 4, .reader = {.regions = scratch_text("p.bed", "a\t2\t10\tr\t0\t-\n")}};
+    dna_items_options o = {
+        .window = 4, .stride = 4, .reader = {.regions = scratch_text("p.bed", "a\t2\t10\tr\t0\t-\n")}};
     /* Windows of a reverse-strand region run from its end. */
     assert_string_equal(cut(f, o), "r+0:4@a:6-10-/1 r+4:4@a:2-6-/0 | ");
-    static const char SAM[] = "@SQ\tSN:c\tLN:100\nr\t16\tc\t11\t9\t8M\t*\t0\t0\tACGTACGT\t*\nu\t4\t*\t0\t0\t*\t*\t0\t0\tACG\t*\n";
+    static const char SAM[] =
+        "@SQ\tSN:c\tLN:100\nr\t16\tc\t11\t9\t8M\t*\t0\t0\tACGTACGT\t*\nu\t4\t*\t0\t0\t*\t*\t0\t0\tACG\t*\n";
     o.reader.regions = NULL;
-    assert_string_equal(cut(scratch_alignment("p.bam", SAM, 0), o), "r+0:4@c:10-18-/0 r+4:4@c:10-18-/0 u+0:3@:-1--1./0 | ");
+    assert_string_equal(cut(scratch_alignment("p.bam", SAM, 0), o),
+                        "r+0:4@c:10-18-/0 r+4:4@c:10-18-/0 u+0:3@:-1--1./0 | ");
 }
 
 static void bad_letters_have_a_place(void **state) {
@@ -144,9 +148,11 @@ static int prepare(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(windows),         cmocka_unit_test(batches),
-        cmocka_unit_test(places),          cmocka_unit_test(bad_letters_have_a_place),
-        cmocka_unit_test(checksums_tell_inputs_apart), cmocka_unit_test(memory_runs_out)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(windows),
+                                       cmocka_unit_test(batches),
+                                       cmocka_unit_test(places),
+                                       cmocka_unit_test(bad_letters_have_a_place),
+                                       cmocka_unit_test(checksums_tell_inputs_apart),
+                                       cmocka_unit_test(memory_runs_out)};
     return cmocka_run_group_tests(tests, prepare, NULL);
 }

@@ -102,7 +102,8 @@ static void check(const dna_pool_options *o, int reverse_runs, int backwards) {
                     for (int c = 0; wanted && c < D; c++) {
                         const double want = expected(o, item, l, block, row, c);
                         if (!(fabs(out[item][l][block][row][c] - want) <= 1e-6 * (1 + fabs(want))))
-                            fail_msg("pool %d, bin %lld, backwards %d, reverse %d, turned %d: item %d, block %d, row %lld: %g, "
+                            fail_msg("pool %d, bin %lld, backwards %d, reverse %d, turned %d: item %d, block %d, row "
+                                     "%lld: %g, "
                                      "expected %g",
                                      o->kind, (long long)o->bin, backwards, reverse_runs, o->turn_second, item, block,
                                      (long long)row, (double)out[item][l][block][row][c], want);

@@ -36,9 +36,9 @@ static const char *read_inputs(const dna_reader_options *o, int n, ...) {
     *got = 0;
     int rc = dna_reader_open(&r, inputs, n, o, &error);
     while (!rc && (rc = dna_reader_next(r, &record, &error)) > 0) {
-        at += (size_t)snprintf(got + at, sizeof got - at, "%s|%s|%.*s|%s:%" PRId64 "-%" PRId64 " %c\n", record.name.data,
-                               record.comment.data, (int)(record.bases.n < 64 ? record.bases.n : 64), record.bases.data, record.contig.data, record.start,
-                               record.end, record.strand);
+        at += (size_t)snprintf(got + at, sizeof got - at, "%s|%s|%.*s|%s:%" PRId64 "-%" PRId64 " %c\n",
+                               record.name.data, record.comment.data, (int)(record.bases.n < 64 ? record.bases.n : 64),
+                               record.bases.data, record.contig.data, record.start, record.end, record.strand);
         rc = 0;
     }
     if (rc < 0)
@@ -63,9 +63,11 @@ static void fails_with(const char *result, const char *words) {
 static void fasta_and_fastq(void **state) {
     (void)state;
     assert_string_equal(read_text(">a one two\nACGT\nacg\n>b\nNN\n"), "a|one two|ACGTacg|a:0-7 +\nb||NN|b:0-2 +\n");
-    assert_string_equal(read_text("\r\n>a  x y \r\nAC\r\n\r\nGT\r\n>b\tz\r\nA"), "a|x y |ACGT|a:0-4 +\nb|z|A|b:0-1 +\n");
+    assert_string_equal(read_text("\r\n>a  x y \r\nAC\r\n\r\nGT\r\n>b\tz\r\nA"),
+                        "a|x y |ACGT|a:0-4 +\nb|z|A|b:0-1 +\n");
     assert_string_equal(read_text(">a\nAC GT\tA\n"), "a||ACGTA|a:0-5 +\n");
-    assert_string_equal(read_text("@r1 c\nACGT\n+\nIIII\n@r2\nAC\nGT\n+r2\n@I\n>>\n"), "r1|c|ACGT|r1:0-4 +\nr2||ACGT|r2:0-4 +\n");
+    assert_string_equal(read_text("@r1 c\nACGT\n+\nIIII\n@r2\nAC\nGT\n+r2\n@I\n>>\n"),
+                        "r1|c|ACGT|r1:0-4 +\nr2||ACGT|r2:0-4 +\n");
 }
 
 static void compressed(void **state) {
@@ -75,7 +77,8 @@ static void compressed(void **state) {
     const char *want = "a||ACGT|a:0-4 +\nb||GGCC|b:0-4 +\n";
     assert_string_equal(read_inputs(&o, 1, scratch_gzip("x.fa.gz", TEXT)), want);
     assert_string_equal(read_inputs(&o, 1, scratch_bgzf("y.anything", TEXT)), want);
-    assert_string_equal(read_inputs(&o, 2, scratch_text("1.fa", ">a\nACGT\n"), scratch_gzip("2.fa.gz", ">b\nGGCC\n")), want);
+    assert_string_equal(read_inputs(&o, 2, scratch_text("1.fa", ">a\nACGT\n"), scratch_gzip("2.fa.gz", ">b\nGGCC\n")),
+                        want);
 }
 
 static void damaged_text_is_refused(void **state) {
@@ -143,8 +146,7 @@ static void names_and_empty_records(void **state) {
     (void)state;
     dna_reader_options o = {.duplicates = DNA_DUPLICATES_NUMBER, .empty = DNA_EMPTY_SKIP};
     const char *path = scratch_text("dup.fa", ">a\nA\n>a.2\nC\n>e\n>a\nG\n>a\nT\n");
-    assert_string_equal(read_inputs(&o, 1, path),
-                        "a||A|a:0-1 +\na.2||C|a.2:0-1 +\na.3||G|a:0-1 +\na.4||T|a:0-1 +\n");
+    assert_string_equal(read_inputs(&o, 1, path), "a||A|a:0-1 +\na.2||C|a.2:0-1 +\na.3||G|a:0-1 +\na.4||T|a:0-1 +\n");
     o.duplicates = DNA_DUPLICATES_KEEP;
     assert_string_equal(read_inputs(&o, 1, path), "a||A|a:0-1 +\na.2||C|a.2:0-1 +\na||G|a:0-1 +\na||T|a:0-1 +\n");
     o.duplicates = DNA_DUPLICATES_ERROR;
@@ -159,8 +161,10 @@ static void wrong_files(void **state) {
     fails_with(read_inputs(&o, 2, scratch_text("ok.fa", ">a\nA\n"), scratch_path("absent.fa")), "cannot be opened");
     fails_with(read_inputs(&o, 2, "-", "-"), "can be read once");
     fails_with(read_inputs(&o, 1, "https://example.org/x.fa"), "network");
-    fails_with(read_inputs(&o, 1, scratch_text("x.vcf", "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")),
-               "vcf file");
+    fails_with(
+        read_inputs(&o, 1,
+                    scratch_text("x.vcf", "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")),
+        "vcf file");
 }
 
 static const char SAM[] = "@HD\tVN:1.6\tSO:coordinate\n"
@@ -201,7 +205,8 @@ static void alignment_regions(void **state) {
     (void)state;
     dna_reader_options o = {.alignment = PRIMARY, .regions = "chr1:101-201"};
     const char *bam = scratch_alignment("i.bam", SAM, 1), *cram = scratch_alignment("i.cram", SAM, 1);
-    static const char WANT[] = "rev||TACCGGTT|chr1:100-108 -\nmate/1||GTTT|chr1:200-204 -\nmate/2||AAAG|chr1:200-204 +\n";
+    static const char WANT[] =
+        "rev||TACCGGTT|chr1:100-108 -\nmate/1||GTTT|chr1:200-204 -\nmate/2||AAAG|chr1:200-204 +\n";
     assert_string_equal(read_inputs(&o, 1, bam), WANT);
     assert_string_equal(read_inputs(&o, 1, cram), WANT);
     o.regions = scratch_text("two.bed", "chr1\t100\t101\nchr1\t102\t103\nHLA:1*01\t0\t500\n");
@@ -239,7 +244,8 @@ static void real_files(void **state) {
     static const struct {
         const char *name;
         int64_t records; /* samtools view -c -F 0x900 */
-    } KNOWN[] = {{"bam/pysam_ex1.bam", 3270}, {"bam/lambda_unaligned_reads.bam", 26000}, {"genomes/phix174_variants.fa", 134}};
+    } KNOWN[] = {
+        {"bam/pysam_ex1.bam", 3270}, {"bam/lambda_unaligned_reads.bam", 26000}, {"genomes/phix174_variants.fa", 134}};
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++) {
         char *path = mb_asprintf("%s/data/genomics/%s", shared_dir(), KNOWN[i].name);
         const dna_reader_options o = {.alignment = PRIMARY, .empty = DNA_EMPTY_SKIP};
@@ -262,7 +268,8 @@ static void real_files(void **state) {
 /* Every allocation fails once: an error each time, nothing left allocated. */
 static void memory_runs_out(void **state) {
     (void)state;
-    const char *fasta = scratch_text("oom.fa", ">a one\nACGTACGT\n>b\nCC\n"), *bam = scratch_alignment("oom.bam", SAM, 1);
+    const char *fasta = scratch_text("oom.fa", ">a one\nACGTACGT\n>b\nCC\n"),
+               *bam = scratch_alignment("oom.bam", SAM, 1);
     const char *bed = scratch_text("oom.bed", "a\t1\t3\tx\t0\t-\nb\t0\t1\n");
     const dna_reader_options plain = {.alignment = PRIMARY}, regions = {.regions = bed},
                              places = {.alignment = PRIMARY, .regions = "chr1:5-150"};
@@ -286,13 +293,17 @@ static void memory_runs_out(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fasta_and_fastq),         cmocka_unit_test(compressed),
-        cmocka_unit_test(damaged_text_is_refused), cmocka_unit_test(truncated_files_are_refused),
-        cmocka_unit_test(names_and_empty_records), cmocka_unit_test(wrong_files),
-        cmocka_unit_test(alignments),              cmocka_unit_test(alignment_regions),
-        cmocka_unit_test(damaged_alignments_are_refused), cmocka_unit_test(real_files),
-        cmocka_unit_test(memory_runs_out)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(fasta_and_fastq),
+                                       cmocka_unit_test(compressed),
+                                       cmocka_unit_test(damaged_text_is_refused),
+                                       cmocka_unit_test(truncated_files_are_refused),
+                                       cmocka_unit_test(names_and_empty_records),
+                                       cmocka_unit_test(wrong_files),
+                                       cmocka_unit_test(alignments),
+                                       cmocka_unit_test(alignment_regions),
+                                       cmocka_unit_test(damaged_alignments_are_refused),
+                                       cmocka_unit_test(real_files),
+                                       cmocka_unit_test(memory_runs_out)};
     mb_log_set_level(MB_LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,11 +71,12 @@ static void wrong_region_texts(void **state) {
     const char *f = scratch_text("g.fa", FASTA);
     static const struct {
         const char *text, *words;
-    } WRONG[] = {{"chr1:0-4", "counted from 1"},    {"chr1:5-4", "expected contig"},  {"chr1:a-4", "expected contig"},
-                 {"chr1:-4", "expected contig"},    {"chr1:1-4x", "expected contig"}, {"chr1:", "expected contig"},
-                 {"chr1:21", "outside"},            {"chr1:1-21", "outside"},         {"1:1-4", "calls it 'chr1'"},
-                 {"CHR1:1-4", "calls it 'chr1'"},   {"MT", "calls it 'chrM'"},        {"chr1.2:1-4", "calls it 'chr1'"},
-                 {"chrX", "holds chr1, HLA:A*01"},  {"x.bed", "no such BED file"},    {"chr1:99999999999999999999", "expected"}};
+    } WRONG[] = {
+        {"chr1:0-4", "counted from 1"},   {"chr1:5-4", "expected contig"},  {"chr1:a-4", "expected contig"},
+        {"chr1:-4", "expected contig"},   {"chr1:1-4x", "expected contig"}, {"chr1:", "expected contig"},
+        {"chr1:21", "outside"},           {"chr1:1-21", "outside"},         {"1:1-4", "calls it 'chr1'"},
+        {"CHR1:1-4", "calls it 'chr1'"},  {"MT", "calls it 'chrM'"},        {"chr1.2:1-4", "calls it 'chr1'"},
+        {"chrX", "holds chr1, HLA:A*01"}, {"x.bed", "no such BED file"},    {"chr1:99999999999999999999", "expected"}};
     for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++)
         fails_with(fetch(f, WRONG[i].text), WRONG[i].words);
 }
@@ -88,7 +89,8 @@ static void bed_files(void **state) {
                               "chr1\t8\t12\tgene one\t0\t-\r\n"
                               "chrM 0 5 m 0 + 1 2\n"
                               "chr1\t0\t1\t.\t.\t.\n";
-    static const char WANT[] = "chr1:1-4=ACGT@chr1:0-4+ gene one=CCGT@chr1:8-12- m=TTTTN@chrM:0-5+ chr1:1-1=A@chr1:0-1+ ";
+    static const char WANT[] =
+        "chr1:1-4=ACGT@chr1:0-4+ gene one=CCGT@chr1:8-12- m=TTTTN@chrM:0-5+ chr1:1-1=A@chr1:0-1+ ";
     assert_string_equal(fetch(f, scratch_text("r.bed", BED)), WANT);
     assert_string_equal(fetch(f, scratch_bgzf("r.bed.gz", BED)), WANT);
     assert_string_equal(fetch(f, scratch_gzip("r2.bed.gz", BED)), WANT);
@@ -194,11 +196,13 @@ static void unwritable_folder(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(region_texts),    cmocka_unit_test(wrong_region_texts),
-        cmocka_unit_test(bed_files),       cmocka_unit_test(wrong_bed_files),
-        cmocka_unit_test(inputs_without_random_access), cmocka_unit_test(hostile_indexes),
-        cmocka_unit_test(unwritable_folder)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(region_texts),
+                                       cmocka_unit_test(wrong_region_texts),
+                                       cmocka_unit_test(bed_files),
+                                       cmocka_unit_test(wrong_bed_files),
+                                       cmocka_unit_test(inputs_without_random_access),
+                                       cmocka_unit_test(hostile_indexes),
+                                       cmocka_unit_test(unwritable_folder)};
     mb_log_set_level(MB_LOG_QUIET);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
