@@ -146,9 +146,9 @@ static void emit(const char *label, const char *fmt, va_list args) {
         at = (size_t)snprintf(line, sizeof line, "\r\033[K");
         drawn = 0;
     }
-    if (!isatty(STDERR_FILENO))
+    if (label && !isatty(STDERR_FILENO))
         at += put_date(line + at, 64);
-    at += (size_t)snprintf(line + at, 64, "%s", label);
+    at += (size_t)snprintf(line + at, 64, "%s", label ? label : "");
     at += put_clean(line + at, sizeof line - at - 1, text);
     line[at++] = '\n';
     put(line, at);
@@ -186,6 +186,14 @@ void mb_debug(const char *fmt, ...) {
     va_start(args, fmt);
     if (mb_log_get_level() >= MB_LOG_DEBUG)
         emit("debug: ", fmt, args);
+    va_end(args);
+}
+
+void mb_log_plain(const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    if (mb_log_get_level() >= MB_LOG_ERROR)
+        emit(NULL, fmt, args);
     va_end(args);
 }
 

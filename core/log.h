@@ -13,6 +13,8 @@ void mb_error(const char *fmt, ...) MB_PRINTF(1, 2);
 void mb_warn(const char *fmt, ...) MB_PRINTF(1, 2);
 void mb_info(const char *fmt, ...) MB_PRINTF(1, 2);
 void mb_debug(const char *fmt, ...) MB_PRINTF(1, 2);
+/* As it is, without label and date: what is told about a wrong command line. Hidden at MB_LOG_QUIET only. */
+void mb_log_plain(const char *fmt, ...) MB_PRINTF(1, 2);
 
 /* Between dated progress lines when stderr is no terminal: 30 s unless set. */
 void mb_log_set_interval(double seconds);

@@ -2,9 +2,15 @@
  * live defaults, and the effective configuration that is saved beside each result.
  *
  * Order of precedence: table defaults < --config FILE < --set key=value < flags. All errors of a file are reported at
- * once as file:line:col with a suggestion for unknown keys. */
+ * once as file:line:col with a suggestion for unknown keys.
+ *
+ * A configuration file is a YAML map from option keys, the global ones included, to values; besides "command: VERB"
+ * (must be the verb that runs), "inputs: [..]" (positional arguments, replaced by those of the command line) and
+ * "version: 1". null resets an option to its default, in files and in --set. Types are the options', not YAML's: a bool
+ * is exactly true or false, a number has no leading zeros, underscores or quotes. */
 #ifndef MB_OPTIONS_H
 #define MB_OPTIONS_H
+#include <stdatomic.h>
 #include <stdio.h>
 #include "core/error.h"
 
@@ -23,12 +29,12 @@ typedef struct mb_option {
     const char *key; /* "window": YAML key and --window; '_' in YAML and '-' in flags are the same */
     char letter;     /* 'm' for -m, or 0 */
     mb_option_type type;
-    size_t offset;   /* into the verb's values struct */
-    const char *def; /* default as a user would type it; NULL = unset / 0 */
-    double min, max; /* numeric range; both 0 = unchecked */
-    const char *choices;
-    const char *meta; /* "N", "FILE": shown in help */
-    const char *help; /* one or more sentences; wrapped by the printer */
+    size_t offset;       /* into the verb's values struct */
+    const char *def;     /* default as a user would type it; NULL = unset / 0 */
+    double min, max;     /* numeric range; both 0 = unchecked, max < min = no upper limit */
+    const char *choices; /* "none|mean|max" */
+    const char *meta;    /* "N", "FILE": shown in help */
+    const char *help;    /* one or more sentences; wrapped by the printer */
 } mb_option;
 
 typedef struct mb_verb {
@@ -49,7 +55,9 @@ typedef struct mb_globals { /* options every verb of every program has */
     int64_t seed;
     int log_level; /* --quiet/--verbose */
     int dry_run;
-    char *device; /* "cpu" | "ref" */
+    char *device;          /* "cpu" | "ref" */
+    int64_t threads_asked; /* as given, 0 = chosen here */
+    int64_t memory_asked;
 } mb_globals;
 
 struct mb_run {
@@ -63,14 +71,25 @@ struct mb_run {
     int argc;
 };
 
-/* Fills run from the command line. Returns MB_OK, or MB_USAGE with text; sets *done = 1 when --help, --version or
- * --print-config was served and there is nothing more to do. */
+/* Fills run from the command line; run->program and run->verb are the caller's, argv[0] is the program and argv[1] the
+ * verb. Returns MB_OK, or MB_USAGE with text; sets *done = 1 when --help, --version or --print-config was served on
+ * stdout and there is nothing more to do. Sets the log level. run needs mb_options_free in every case. */
 int mb_options_parse(mb_run *run, int argc, char **argv, int *done, mb_err *e) MB_MUST_USE;
 void mb_options_free(mb_run *run);
 /* Effective configuration as YAML, with every default written out. */
 int mb_options_dump(const mb_run *run, FILE *f, mb_err *e) MB_MUST_USE;
 
+/* Help for one verb, and for a program, as --help prints it. columns: 0 = the terminal's, or 80. */
+void mb_options_help(const char *program, const mb_verb *verb, int columns, FILE *f);
+void mb_options_help_program(const char *program, const char *tagline, const mb_verb *verbs, int columns, FILE *f);
+/* The nearest of n names for a typo (one or two letters wrong, missing, added or swapped), NULL when none is near. */
+const char *mb_suggest(const char *word, const char *const *names, int n);
+
 /* The whole of a program's main: picks the verb (suggesting on a typo), parses, runs, prints the error, flushes stdout
  * (a failed flush is an error), returns the exit code. verbs ends with name == NULL. */
 int mb_cli_main(const char *program, const char *tagline, const mb_verb *verbs, int argc, char **argv);
+/* Set when the user or the scheduler asked the program to stop (SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU):
+ * end at the next good place with MB_STOPPED. A second Ctrl-C, or a second request more than two seconds later, ends at
+ * once; temporary outputs are removed in either case. */
+const atomic_int *mb_cli_stop(void);
 #endif
