@@ -19,7 +19,7 @@ header   = $(shell printf '\043include <$(1)>\n' | $(CC) $(CPPFLAGS) -E -x c - >
 ARCH    := $(shell uname -m)
 NVCC    ?= $(shell command -v nvcc 2>/dev/null)
 HDF5    ?= $(if $(call has,hdf5-serial),hdf5-serial,$(if $(call has,hdf5),hdf5))
-GEMM    ?= $(if $(call header,dnnl.h),onednn,$(if $(call has,openblas),openblas,none))
+GEMM    ?= $(if $(and $(filter x86_64,$(ARCH)),$(call header,dnnl.h)),onednn,none)
 ISAS.x86_64  := generic avx2 avx512
 ISAS.aarch64 := neon
 ISAS    := $(or $(ISAS.$(ARCH)),generic)
@@ -28,7 +28,7 @@ march.avx2    := -march=x86-64-v3 -mtune=haswell
 march.avx512  := -march=x86-64-v4 -mtune=skylake-avx512 -mprefer-vector-width=512
 march.neon    := -march=armv8-a
 NEEDED  := htslib zlib yaml-0.1 jansson libzip libcrypto
-PKGS    := $(NEEDED) $(HDF5) $(if $(filter openblas,$(GEMM)),openblas)
+PKGS    := $(NEEDED) $(HDF5)
 
 # ---- flags: the object folder is named by them -----------------------------------------------------------------------
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),$(if $(filter release,$(MODE)),-Werror))
@@ -52,9 +52,9 @@ BIN     := $(if $(filter release,$(MODE)),bin,$(B)/bin)
 
 # ---- sources: every .c of a folder; an optional part that is absent links a _none.c file instead ------------------------
 # kernels/X_cpu.c is built once for each instruction set; ops_cpu.c chooses among them at run time.
-CHOSEN      := $(if $(filter onednn,$(GEMM)),kernels/gemm_onednn.c,$(if $(filter openblas,$(GEMM)),kernels/gemm_blas.c,kernels/gemm_none.c)) \
+CHOSEN      := $(if $(filter onednn,$(GEMM)),kernels/gemm_onednn.c,kernels/gemm_none.c) \
                $(if $(HDF5),core/hdf5_out.c,core/hdf5_none.c)
-OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_blas.c kernels/gemm_none.c core/hdf5_out.c core/hdf5_none.c
+OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_none.c core/hdf5_out.c core/hdf5_none.c
 MULTI_ISA   := $(filter-out kernels/ops_cpu.c,$(wildcard kernels/*_cpu.c))
 LIB_SRC     := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c core/*.c)) $(wildcard $(CHOSEN))
 LIB_OBJ     := $(LIB_SRC:%.c=$(B)/%.o) $(foreach i,$(ISAS),$(MULTI_ISA:%.c=$(B)/%.$(i).o))
@@ -77,7 +77,7 @@ all: $(PROGRAMS) $(BIN)/libseqmamba.a $(BIN)/libseqmamba.so ## programs and libr
 
 $(BIN)/dna-mamba: $(GEN_OBJ) $(LIB)
 $(BIN)/seqmamba: $(PIPE_OBJ) $(LIB)
-$(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(FRONT_OBJ) $(LIB)
+$(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
 $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
 $(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
 $(TESTS): LINK_WITH := -lcmocka
@@ -157,7 +157,7 @@ uninstall: ## what install put there
 clean: ## remove all that was built
 	rm -rf build bin
 help: ## this list
-	@echo 'make [TARGET] [CC=clang] [MODE=release|asan|tsan|fuzz|cover] [GEMM=onednn|openblas|none] [CFLAGS=...]'
+	@echo 'make [TARGET] [CC=clang] [MODE=release|asan|tsan|fuzz|cover] [GEMM=onednn|none] [CFLAGS=...]'
 	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 # For scripts.

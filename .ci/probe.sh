@@ -12,8 +12,7 @@ onednn)
     v=$(printf '#include <dnnl_version.h>\nDNNL_VERSION_MAJOR.DNNL_VERSION_MINOR' | "$CC" -E -P -x c - 2>/dev/null | tail -1 | tr -d ' ')
     row GEMM "oneDNN $v"
     ;;
-openblas) row GEMM "OpenBLAS $(version openblas) (oneDNN is faster: apt-get install libdnnl-dev)" ;;
-*) row GEMM "none: plain C, slow (apt-get install libdnnl-dev)" ;;
+*) row GEMM "own packed kernel (with AVX-512 oneDNN is faster, and doubles bf16: apt-get install libdnnl-dev)" ;;
 esac
 row HDF5 "$([ -n "$HDF5" ] && version "$HDF5" || echo "not found: no .h5 output (apt-get install libhdf5-dev)")"
 row htslib "$(version htslib)"

@@ -1,9 +1,11 @@
 /* Matrix product with a fixed weight matrix: Y(M,Nout) = X(M,Kin) * W^T, W (Nout,Kin) row-major, as PyTorch's Linear.
  *
- * The weight is packed once (mbk_linear_create) by the library that was measured fastest on tiles (see gemm_*.c), and
- * applied by one thread per call on the tile that thread holds. The bits of a row do not depend on M nor on the row's
+ * The weight is packed once (mbk_linear_create) and applied by one thread per call on the tile that thread
+ * holds: through oneDNN, measured fastest on tiles, where it has kernels that keep the promises below (gemm_onednn.c),
+ * else through the house's own packed kernel (gemm_tile.h). The bits of a row do not depend on M nor on the row's
  * place in the tile (tested), so tiles may be cut anywhere.
- * X, Y contiguous. With MBK_BF16 weights and X are rounded to bf16 (nearest even), sums stay fp32.
+ * X, Y contiguous. With MBK_BF16 weights and X are rounded to bf16 (nearest even), sums stay fp32; a processor
+ * without bf16 dot products computes the same at the rate of fp32.
  * accumulate = 1: Y += X W^T.
  * step: one row (M = 1), output columns [n0,n1) only, reading W in its own layout at memory speed, so that a team of
  * threads shares one product. Y points to column 0. Its sums run in another order than fwd's: equal to about 1e-6.

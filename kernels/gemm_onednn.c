@@ -1,13 +1,13 @@
-/* Matrix product through oneDNN's matmul with weights packed once. On tiles of 64-256 rows it was the fastest of
- * oneDNN (sgemm and matmul), OpenBLAS and BLIS, for every shape of the models here and by most on narrow ones.
+/* Matrix product through oneDNN's matmul with weights packed once: on tiles of 64-256 rows the fastest of oneDNN
+ * (sgemm and matmul), OpenBLAS and BLIS, for every shape of the models here and by far on narrow ones.
  *
  * One primitive per number of rows, made when it is first met and kept in the handle; all of them read the layout
- * that was chosen for M_typical rows, and more rows are done in panels of M_typical. The sums of a row then run in the
- * same order whatever M is (tests/check_gemm.c proves it on the library at hand).
+ * that was chosen for M_typical rows. oneDNN's "brgemm" implementations then add up a row in the same order whatever M
+ * is (tests/check_gemm.c tests it on the library at hand); no other implementation does, so no other is used.
  * One thread per call, always: oneDNN is told that there is one, inside and outside OpenMP regions, so that nothing
- * it chooses depends on the number of threads.
- * Refuses (MB_NOTSUP): a oneDNN whose only implementation is the slow reference; bf16 on a processor without bf16 dot
- * products, where oneDNN would emulate them slower than fp32.
+ * it plans depends on the number of threads.
+ * Refuses: processors without AVX-512; bf16 where it would be emulated, slower than fp32; a oneDNN whose threads are
+ * neither OpenMP's nor absent. Rows must be contiguous: with a row distance oneDNN drops to its reference code.
  * oneDNN 2 and 3 differ in how descriptors are held: the section "two versions" is the only place that knows. */
 #include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
@@ -16,10 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "kernels/gemm.h"
-#include "kernels/gemv.h"
+#include "kernels/gemm_lib.h"
+#include "kernels/ops.h"
 
 /* ---- two versions of the interface ------------------------------------------------------------------------------- */
 
@@ -94,59 +93,15 @@ static int status_of(dnnl_status_t rc) {
                                       : MB_INTERNAL;
 }
 
-/* ---- what the process shares, what a thread keeps ---------------------------------------------------------------- */
+/* ---- what the process shares ------------------------------------------------------------------------------------- */
 
 /* The engine holds no state of a computation; it lives as long as the process. */
 static dnnl_engine_t the_engine;
 static dnnl_status_t engine_status;
-static pthread_key_t thread_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-typedef struct per_thread {
-    dnnl_stream_t stream;
-    char *block[2]; /* grown, reused: inputs as bf16; oneDNN's scratchpad */
-    size_t bytes[2];
-} per_thread;
-enum { ROUNDED, SCRATCHPAD };
-static _Thread_local per_thread *mine;
-
-static void per_thread_destroy(void *p) {
-    per_thread *t = p;
-    if (!t)
-        return;
-    if (t->stream)
-        dnnl_stream_destroy(t->stream);
-    free(t->block[ROUNDED]);
-    free(t->block[SCRATCHPAD]);
-    free(t);
-}
 
 static void start(void) {
     engine_status = dnnl_engine_create(&the_engine, dnnl_cpu, 0);
-    MBK_ASSERT(pthread_key_create(&thread_key, per_thread_destroy) == 0);
-}
-
-static per_thread *this_thread(void) {
-    if (mine)
-        return mine;
-    per_thread *t = calloc(1, sizeof *t);
-    if (!t || dnnl_stream_create(&t->stream, the_engine, dnnl_stream_default_flags) != dnnl_success ||
-        pthread_setspecific(thread_key, t) != 0) {
-        per_thread_destroy(t);
-        return NULL;
-    }
-    return mine = t;
-}
-
-/* At least bytes, 64-byte aligned, contents undefined; NULL when memory is out. */
-static void *thread_block(per_thread *t, int which, size_t bytes) {
-    if (t->bytes[which] < bytes) {
-        size_t n = (bytes + 4095) & ~(size_t)4095;
-        free(t->block[which]);
-        t->block[which] = aligned_alloc(64, n);
-        t->bytes[which] = t->block[which] ? n : 0;
-    }
-    return t->block[which];
 }
 
 /* oneDNN asks OpenMP how many threads there are, when it plans and when it runs. The setting is the calling task's
@@ -172,19 +127,31 @@ static int bf16_native(void) {
 #endif
 }
 
-const char *mbk_linear_library(void) {
-    static char line[200];
-    static atomic_int ready;
+static int avx512_allowed(void) {
+    return !strcmp(mbk_ops_cpu()->isa, "avx512") &&
+           (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+}
+
+const char *mbk_lib_refusal(mbk_precision precision) {
+    const unsigned threads = dnnl_version()->cpu_runtime;
+    if (threads != DNNL_RUNTIME_OMP && threads != DNNL_RUNTIME_SEQ)
+        return "it was built with threads of its own, which would fight with the caller's";
+    if (!avx512_allowed())
+        return "its fast kernels need AVX-512";
+    if (precision == MBK_BF16 && !bf16_native())
+        return "this processor has no bf16 dot products";
+    return NULL;
+}
+
+const char *mbk_lib_name(void) {
+    static char name[64];
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    if (!atomic_load(&ready)) {
-        pthread_mutex_lock(&lock);
-        const dnnl_version_t *v = dnnl_version();
-        snprintf(line, sizeof line, "oneDNN %d.%d.%d (packed weights); bf16: %s", v->major, v->minor, v->patch,
-                 bf16_native() ? "native" : "not offered, this processor has no bf16 dot products that oneDNN uses");
-        atomic_store(&ready, 1);
-        pthread_mutex_unlock(&lock);
-    }
-    return line;
+    const dnnl_version_t *v = dnnl_version();
+    pthread_mutex_lock(&lock);
+    if (!name[0])
+        snprintf(name, sizeof name, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+    pthread_mutex_unlock(&lock);
+    return name;
 }
 
 /* ---- handle ------------------------------------------------------------------------------------------------------ */
@@ -196,23 +163,17 @@ typedef struct shape {
     size_t pad_bytes;
 } shape;
 
-struct mbk_linear {
+struct mbk_lib {
     mbk_linear_spec spec;
-    uint16_t *rows16; /* (Nout,Kin) in bf16 for step; NULL for fp32 */
-    desc weights;     /* the packed layout */
-    dnnl_memory_t packed;
-    void *data; /* packed weights */
-    size_t data_bytes;
+    desc weights;         /* the packed layout */
+    dnnl_memory_t packed; /* over data */
+    void *data;
     pthread_mutex_t making;   /* held while a shape is made */
     _Atomic(shape *) *shapes; /* [accumulate * M_typical + M - 1] */
 };
 
 static dnnl_data_type_t input_type(const mbk_linear_spec *s) {
     return s->precision == MBK_BF16 ? dnnl_bf16 : dnnl_f32;
-}
-
-static size_t weights_count(const mbk_linear_spec *s) {
-    return (size_t)s->Nout * (size_t)s->Kin;
 }
 
 static void shape_destroy(shape *s) {
@@ -243,7 +204,7 @@ static dnnl_status_t attributes(dnnl_primitive_attr_t *attr, int accumulate) {
     return rc;
 }
 
-/* The plan for M rows with weights laid out as w; refuses the reference implementation. */
+/* The plan for M rows with weights laid out as w; refuses all implementations but brgemm. */
 static dnnl_status_t plan(dnnl_primitive_desc_t *pd, const desc *src, const desc *w, const desc *dst, int accumulate) {
     dnnl_primitive_attr_t attr = NULL;
     const char *name = "";
@@ -253,7 +214,7 @@ static dnnl_status_t plan(dnnl_primitive_desc_t *pd, const desc *src, const desc
         rc = matmul_desc(pd, the_engine, src, w, dst, attr);
     if (rc == dnnl_success)
         rc = dnnl_primitive_desc_query(*pd, dnnl_query_impl_info_str, 0, (void *)&name);
-    if (rc == dnnl_success && !strncmp(name, "ref", 3))
+    if (rc == dnnl_success && strncmp(name, "brg", 3) != 0)
         rc = dnnl_unimplemented;
     if (attr)
         dnnl_primitive_attr_destroy(attr);
@@ -264,7 +225,7 @@ static dnnl_status_t plan(dnnl_primitive_desc_t *pd, const desc *src, const desc
     return rc;
 }
 
-static dnnl_status_t shape_create(shape **out, const mbk_linear *l, int M, int accumulate) {
+static dnnl_status_t shape_create(shape **out, const mbk_lib *l, int M, int accumulate) {
     dnnl_primitive_desc_t pd = NULL;
     shape *s = calloc(1, sizeof *s);
     if (!s)
@@ -291,7 +252,7 @@ static dnnl_status_t shape_create(shape **out, const mbk_linear *l, int M, int a
 }
 
 /* The shape for M rows: read without a lock once it exists. */
-static int shape_for(const mbk_linear *l, int M, int accumulate, const shape **out) {
+static int shape_for(const mbk_lib *l, int M, int accumulate, const shape **out) {
     _Atomic(shape *) *place = &l->shapes[(size_t)(accumulate != 0) * (size_t)l->spec.M_typical + (size_t)M - 1];
     shape *s = atomic_load_explicit(place, memory_order_acquire);
     dnnl_status_t rc = dnnl_success;
@@ -313,7 +274,7 @@ static int shape_for(const mbk_linear *l, int M, int accumulate, const shape **o
 }
 
 /* Chooses the packed layout for M_typical rows. */
-static dnnl_status_t choose_layout(mbk_linear *l) {
+static dnnl_status_t choose_layout(mbk_lib *l) {
     const mbk_linear_spec *s = &l->spec;
     dnnl_primitive_desc_t pd = NULL;
     desc src = {0}, any = {0}, dst = {0};
@@ -334,26 +295,15 @@ static dnnl_status_t choose_layout(mbk_linear *l) {
     return rc;
 }
 
-/* Blocks of 2 MiB and more start at a huge page and ask for huge pages. */
-static void *packed_alloc(size_t bytes) {
-    size_t align = bytes >= (size_t)2 << 20 ? (size_t)2 << 20 : 4096;
-    size_t n = (bytes + align - 1) / align * align;
-    void *p = aligned_alloc(align, n);
-    if (p && align > 4096)
-        (void)madvise(p, n, MADV_HUGEPAGE); /* a wish; refusal changes nothing but speed */
-    return p;
-}
-
 /* W (Nout,Kin) row-major is (Kin,Nout) column-major: the reorder transposes and packs. */
-static dnnl_status_t pack(mbk_linear *l, per_thread *t) {
+static dnnl_status_t pack(mbk_lib *l, const void *from) {
     const mbk_linear_spec *s = &l->spec;
-    const void *from = l->rows16 ? (const void *)l->rows16 : (const void *)s->W;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t run = NULL;
     dnnl_memory_t source = NULL;
     desc plain = {0};
-    l->data_bytes = dnnl_memory_desc_get_size(desc_get(&l->weights));
-    l->data = packed_alloc(l->data_bytes);
+    dnnl_stream_t stream = NULL;
+    l->data = mbk_linear_block(dnnl_memory_desc_get_size(desc_get(&l->weights)));
     dnnl_status_t rc = l->data ? desc_init(&plain, s->Kin, s->Nout, input_type(s), dnnl_ba) : dnnl_out_of_memory;
     if (rc == dnnl_success)
         rc = dnnl_memory_create(&l->packed, desc_get(&l->weights), the_engine, l->data);
@@ -364,63 +314,53 @@ static dnnl_status_t pack(mbk_linear *l, per_thread *t) {
                                                 NULL);
     if (rc == dnnl_success)
         rc = dnnl_primitive_create(&run, pd);
+    if (rc == dnnl_success)
+        rc = dnnl_stream_create(&stream, the_engine, dnnl_stream_default_flags);
     if (rc == dnnl_success) {
         const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, l->packed}};
-        rc = dnnl_primitive_execute(run, t->stream, 2, args);
+        rc = dnnl_primitive_execute(run, stream, 2, args);
     }
     if (rc == dnnl_success)
-        rc = dnnl_stream_wait(t->stream);
+        rc = dnnl_stream_wait(stream);
     if (run)
         dnnl_primitive_destroy(run);
     if (pd)
         dnnl_primitive_desc_destroy(pd);
     if (source)
         dnnl_memory_destroy(source);
+    if (stream)
+        dnnl_stream_destroy(stream);
     desc_fini(&plain);
     return rc;
 }
 
-static int round_rows(mbk_linear *l) {
-    if (l->spec.precision != MBK_BF16)
-        return MB_OK;
-    l->rows16 = packed_alloc(weights_count(&l->spec) * sizeof *l->rows16);
-    if (!l->rows16)
-        return MB_NOMEM;
-    mbk_bf16_round(weights_count(&l->spec), l->spec.W, l->rows16);
-    return MB_OK;
-}
-
-int mbk_linear_create_cpu(mbk_linear **out, const mbk_linear_spec *spec) {
-    MBK_ASSERT(spec->Nout >= 1 && spec->Kin >= 1 && spec->W && spec->M_typical >= 1);
+int mbk_lib_create(mbk_lib **out, const mbk_linear_spec *spec, const uint16_t *W16) {
     *out = NULL;
+    if (mbk_lib_refusal(spec->precision))
+        return MB_NOTSUP;
     pthread_once(&once, start);
     if (engine_status != dnnl_success)
         return status_of(engine_status);
-    if (spec->precision == MBK_BF16 && !bf16_native())
-        return MB_NOTSUP;
-    per_thread *t = this_thread();
-    mbk_linear *l = t ? calloc(1, sizeof *l) : NULL;
+    mbk_lib *l = calloc(1, sizeof *l);
     if (!l)
         return MB_NOMEM;
     l->spec = *spec;
     pthread_mutex_init(&l->making, NULL);
     l->shapes = calloc(2 * (size_t)spec->M_typical, sizeof *l->shapes);
-    int rc = l->shapes ? round_rows(l) : MB_NOMEM;
     int was = single_thread();
-    if (rc == MB_OK)
-        rc = status_of(choose_layout(l));
-    if (rc == MB_OK)
-        rc = status_of(pack(l, t));
+    dnnl_status_t rc = l->shapes ? choose_layout(l) : dnnl_out_of_memory;
+    if (rc == dnnl_success)
+        rc = pack(l, W16 ? (const void *)W16 : (const void *)spec->W);
     threads_back(was);
-    if (rc != MB_OK) {
-        mbk_linear_destroy_cpu(l);
-        return rc;
+    if (rc != dnnl_success) {
+        mbk_lib_destroy(l);
+        return status_of(rc);
     }
     *out = l;
     return MB_OK;
 }
 
-void mbk_linear_destroy_cpu(mbk_linear *l) {
+void mbk_lib_destroy(mbk_lib *l) {
     if (!l)
         return;
     for (int i = 0; l->shapes && i < 2 * l->spec.M_typical; i++)
@@ -431,24 +371,22 @@ void mbk_linear_destroy_cpu(mbk_linear *l) {
     pthread_mutex_destroy(&l->making);
     free((void *)l->shapes);
     free(l->data);
-    free(l->rows16);
     free(l);
 }
 
-size_t mbk_linear_bytes_cpu(const mbk_linear_spec *spec) {
-    /* layouts pad Nout to 64 columns and Kin to 4 */
+size_t mbk_lib_bytes(const mbk_linear_spec *spec) {
+    /* its layouts pad Nout to 64 columns at most and Kin to 4 */
     size_t n = ((size_t)spec->Nout + 63) / 64 * 64, k = ((size_t)spec->Kin + 3) / 4 * 4;
-    size_t bytes = n * k * (spec->precision == MBK_BF16 ? 2 : 4);
-    if (spec->precision == MBK_BF16)
-        bytes += weights_count(spec) * 2;
-    return bytes + sizeof(mbk_linear) + 2 * (size_t)spec->M_typical * sizeof(void *);
+    return n * k * (spec->precision == MBK_BF16 ? 2 : 4) + sizeof(mbk_lib) +
+           2 * (size_t)spec->M_typical * sizeof(void *);
 }
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
-static dnnl_status_t execute(const mbk_linear *l, per_thread *t, const shape *s, const void *x, float *y) {
+static dnnl_status_t execute(const mbk_lib *l, const shape *s, const void *x, float *y) {
     dnnl_memory_t src = NULL, dst = NULL, pad = NULL;
-    void *scratch = s->pad_bytes ? thread_block(t, SCRATCHPAD, s->pad_bytes) : NULL;
+    dnnl_stream_t stream = NULL;
+    void *scratch = s->pad_bytes ? mbk_scratch_get(MBK_SCRATCH_LIBRARY, s->pad_bytes) : NULL;
     if (s->pad_bytes && !scratch)
         return dnnl_out_of_memory;
     dnnl_status_t rc = dnnl_memory_create(&src, desc_get(&s->src), the_engine, (void *)x);
@@ -456,67 +394,33 @@ static dnnl_status_t execute(const mbk_linear *l, per_thread *t, const shape *s,
         rc = dnnl_memory_create(&dst, desc_get(&s->dst), the_engine, y);
     if (rc == dnnl_success && scratch)
         rc = dnnl_memory_create(&pad, desc_get(&s->pad), the_engine, scratch);
+    if (rc == dnnl_success)
+        rc = dnnl_stream_create(&stream, the_engine, dnnl_stream_default_flags);
     if (rc == dnnl_success) {
         const dnnl_exec_arg_t args[] = {
             {DNNL_ARG_SRC, src}, {DNNL_ARG_WEIGHTS, l->packed}, {DNNL_ARG_DST, dst}, {DNNL_ARG_SCRATCHPAD, pad}};
-        rc = dnnl_primitive_execute(s->run, t->stream, scratch ? 4 : 3, args);
+        rc = dnnl_primitive_execute(s->run, stream, scratch ? 4 : 3, args);
     }
     if (rc == dnnl_success)
-        rc = dnnl_stream_wait(t->stream);
+        rc = dnnl_stream_wait(stream);
     if (src)
         dnnl_memory_destroy(src);
     if (dst)
         dnnl_memory_destroy(dst);
     if (pad)
         dnnl_memory_destroy(pad);
+    if (stream)
+        dnnl_stream_destroy(stream);
     return rc;
 }
 
-static int run_panel(const mbk_linear *l, per_thread *t, int M, const float *X, float *Y, int accumulate) {
+int mbk_lib_fwd(const mbk_lib *l, int M, const void *X, float *Y, int accumulate) {
     const shape *s;
-    const void *x = X;
     int rc = shape_for(l, M, accumulate, &s);
     if (rc != MB_OK)
         return rc;
-    if (l->rows16) {
-        size_t count = (size_t)M * (size_t)l->spec.Kin;
-        uint16_t *x16 = thread_block(t, ROUNDED, count * sizeof *x16);
-        if (!x16)
-            return MB_NOMEM;
-        mbk_bf16_round(count, X, x16);
-        x = x16;
-    }
     int was = single_thread();
-    rc = status_of(execute(l, t, s, x, Y));
+    rc = status_of(execute(l, s, X, Y));
     threads_back(was);
     return rc;
-}
-
-int mbk_linear_fwd_cpu(const mbk_ctx *ctx, const mbk_linear *l, int M, const float *X, float *Y, int accumulate) {
-    (void)ctx;
-    MBK_ASSERT(M >= 1 && X && Y);
-    const mbk_linear_spec *s = &l->spec;
-    per_thread *t = this_thread();
-    int rc = t ? MB_OK : MB_NOMEM;
-    for (int m = 0, rows; rc == MB_OK && m < M; m += rows) {
-        rows = M - m < s->M_typical ? M - m : s->M_typical;
-        rc = run_panel(l, t, rows, X + (size_t)m * (size_t)s->Kin, Y + (size_t)m * (size_t)s->Nout, accumulate);
-    }
-    return rc;
-}
-
-int mbk_linear_step_cpu(const mbk_ctx *ctx, const mbk_linear *l, int n0, int n1, const float *x, float *y) {
-    (void)ctx;
-    MBK_ASSERT(0 <= n0 && n0 <= n1 && n1 <= l->spec.Nout && x && y);
-    if (!l->rows16) {
-        mbk_gemv(n0, n1, l->spec.Kin, l->spec.W, x, y);
-        return MB_OK;
-    }
-    per_thread *t = this_thread();
-    float *prepared = t ? thread_block(t, ROUNDED, (size_t)l->spec.Kin * sizeof *prepared) : NULL;
-    if (!prepared)
-        return MB_NOMEM;
-    mbk_gemv_prepare(l->spec.Kin, x, prepared);
-    mbk_gemv_bf16(n0, n1, l->spec.Kin, l->rows16, prepared, y);
-    return MB_OK;
 }

@@ -15,9 +15,12 @@ typedef void mbk_gemv_bf16_fn(int n0, int n1, int Kin, const uint16_t *W, const 
 typedef void mbk_gemv_prepare_fn(int Kin, const float *x, float *prepared);
 /* y[i] = bf16(x[i]), as kernels/gemm_bf16.h defines it. */
 typedef void mbk_bf16_round_fn(size_t n, const float *x, uint16_t *y);
+/* The same, back in a float. y may be x. */
+typedef void mbk_bf16_clip_fn(size_t n, const float *x, float *y);
 
 mbk_gemv_fn mbk_gemv;
 mbk_gemv_bf16_fn mbk_gemv_bf16;
 mbk_gemv_prepare_fn mbk_gemv_prepare;
 mbk_bf16_round_fn mbk_bf16_round;
+mbk_bf16_clip_fn mbk_bf16_clip;
 #endif

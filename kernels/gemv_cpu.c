@@ -30,6 +30,7 @@ mbk_gemv_fn NAME(mbk_gemv);
 mbk_gemv_bf16_fn NAME(mbk_gemv_bf16);
 mbk_gemv_prepare_fn NAME(mbk_gemv_prepare);
 mbk_bf16_round_fn NAME(mbk_bf16_round);
+mbk_bf16_clip_fn NAME(mbk_bf16_clip);
 
 static inline __attribute__((always_inline)) vf load(const float *p) {
     return *(const vf *)p;
@@ -114,4 +115,9 @@ void NAME(mbk_gemv_prepare)(int Kin, const float *x, float *prepared) {
 void NAME(mbk_bf16_round)(size_t n, const float *x, uint16_t *y) {
     for (size_t i = 0; i < n; i++)
         y[i] = mbk_bf16_from_float(x[i]);
+}
+
+void NAME(mbk_bf16_clip)(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = mbk_bf16_to_float(mbk_bf16_from_float(x[i]));
 }

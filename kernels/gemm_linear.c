@@ -1,0 +1,221 @@
+/* Matrix product with a fixed weight matrix on the CPU: tiles through the library where it serves (gemm_lib.h), else
+ * through the house's own packed kernel (gemm_tile.h); one row through gemv.h.
+ *
+ * bf16 without bf16 dot products: weights and inputs are rounded all the same and multiplied in fp32, at the rate of
+ * fp32, so that a model gives the same answer (to the order of sums) on every machine; step gains, for it reads half
+ * the bytes. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "kernels/gemm_lib.h"
+#include "kernels/gemm_tile.h"
+#include "kernels/gemv.h"
+#include "kernels/ops.h"
+
+struct mbk_linear {
+    mbk_linear_spec spec;
+    uint16_t *W16; /* (Nout,Kin) with MBK_BF16, else NULL */
+    mbk_lib *lib;  /* NULL: own */
+    float *own;    /* packed for gemm_tile.h; NULL: lib */
+};
+
+/* ---- scratch of a thread ----------------------------------------------------------------------------------------- */
+
+typedef struct scratch {
+    void *block[MBK_SCRATCH_USES];
+    size_t bytes[MBK_SCRATCH_USES];
+} scratch;
+
+static _Thread_local scratch *mine;
+static pthread_key_t key; /* for its destructor: frees at the thread's end */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void scratch_destroy(void *p) {
+    scratch *s = p;
+    for (int i = 0; i < MBK_SCRATCH_USES; i++)
+        free(s->block[i]);
+    free(s);
+    mine = NULL;
+}
+
+static void key_create(void) {
+    MBK_ASSERT(pthread_key_create(&key, scratch_destroy) == 0);
+}
+
+void *mbk_scratch_get(enum mbk_scratch use, size_t bytes) {
+    if (!mine) {
+        pthread_once(&once, key_create);
+        scratch *s = calloc(1, sizeof *s);
+        if (!s || pthread_setspecific(key, s) != 0) {
+            free(s);
+            return NULL;
+        }
+        mine = s;
+    }
+    if (mine->bytes[use] < bytes) {
+        size_t n = (bytes + 4095) & ~(size_t)4095;
+        free(mine->block[use]);
+        mine->block[use] = aligned_alloc(64, n);
+        mine->bytes[use] = mine->block[use] ? n : 0;
+    }
+    return mine->block[use];
+}
+
+/* ---- handle ------------------------------------------------------------------------------------------------------ */
+
+static size_t weights_count(const mbk_linear_spec *s) {
+    return (size_t)s->Nout * (size_t)s->Kin;
+}
+
+static size_t own_count(const mbk_linear_spec *s) {
+    size_t columns = (size_t)mbk_tile_columns();
+    return ((size_t)s->Nout + columns - 1) / columns * columns * (size_t)s->Kin;
+}
+
+/* Blocks of 2 MiB and more start at a huge page and ask for huge pages. */
+void *mbk_linear_block(size_t bytes) {
+    size_t align = bytes >= (size_t)2 << 20 ? (size_t)2 << 20 : 4096;
+    size_t n = (bytes + align - 1) / align * align;
+    void *p = aligned_alloc(align, n);
+    if (p && align > 4096)
+        (void)madvise(p, n, MADV_HUGEPAGE); /* a wish: only speed depends on it */
+    return p;
+}
+
+/* Packs W for the own kernel, rounded to bf16 if the precision asks for it. */
+static int own_create(mbk_linear *l) {
+    const mbk_linear_spec *s = &l->spec;
+    float *rounded = NULL;
+    l->own = mbk_linear_block(own_count(s) * sizeof *l->own);
+    if (!l->own)
+        return MB_NOMEM;
+    if (s->precision == MBK_BF16) {
+        rounded = malloc(weights_count(s) * sizeof *rounded);
+        if (!rounded)
+            return MB_NOMEM;
+        mbk_bf16_clip(weights_count(s), s->W, rounded);
+    }
+    mbk_tile_pack(s->Nout, s->Kin, rounded ? rounded : s->W, l->own);
+    free(rounded);
+    return MB_OK;
+}
+
+int mbk_linear_create_cpu(mbk_linear **out, const mbk_linear_spec *spec) {
+    MBK_ASSERT(spec->Nout >= 1 && spec->Kin >= 1 && spec->W && spec->M_typical >= 1);
+    *out = NULL;
+    mbk_linear *l = calloc(1, sizeof *l);
+    if (!l)
+        return MB_NOMEM;
+    l->spec = *spec;
+    int rc = MB_OK;
+    if (spec->precision == MBK_BF16) {
+        l->W16 = mbk_linear_block(weights_count(spec) * sizeof *l->W16);
+        rc = l->W16 ? MB_OK : MB_NOMEM;
+        if (rc == MB_OK)
+            mbk_bf16_round(weights_count(spec), spec->W, l->W16);
+    }
+    if (rc == MB_OK)
+        rc = mbk_lib_create(&l->lib, spec, l->W16);
+    if (rc == MB_NOTSUP)
+        rc = own_create(l);
+    if (rc != MB_OK) {
+        mbk_linear_destroy_cpu(l);
+        return rc;
+    }
+    *out = l;
+    return MB_OK;
+}
+
+void mbk_linear_destroy_cpu(mbk_linear *l) {
+    if (!l)
+        return;
+    mbk_lib_destroy(l->lib);
+    free(l->own);
+    free(l->W16);
+    free(l);
+}
+
+size_t mbk_linear_bytes_cpu(const mbk_linear_spec *spec) {
+    size_t rows = spec->precision == MBK_BF16 ? weights_count(spec) * sizeof(uint16_t) : 0;
+    size_t packed = mbk_lib_refusal(spec->precision) ? own_count(spec) * sizeof(float) : mbk_lib_bytes(spec);
+    return sizeof(mbk_linear) + rows + packed;
+}
+
+const char *mbk_linear_library(void) {
+    static char line[600];
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    const char *why = mbk_lib_refusal(MBK_FP32), *why16 = mbk_lib_refusal(MBK_BF16), *isa = mbk_ops_cpu()->isa;
+    pthread_mutex_lock(&lock);
+    if (line[0])
+        ;
+    else if (why)
+        snprintf(line, sizeof line, "own packed kernel (%s), bf16 rounded at the rate of fp32; not %s: %s", isa,
+                 mbk_lib_name(), why16 ? why16 : why);
+    else if (why16)
+        snprintf(line, sizeof line,
+                 "%s, weights packed; bf16 rounded at the rate of fp32 by the own packed kernel (%s): %s",
+                 mbk_lib_name(), isa, why16);
+    else
+        snprintf(line, sizeof line, "%s, weights packed; bf16 native", mbk_lib_name());
+    pthread_mutex_unlock(&lock);
+    return line;
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------------- */
+
+/* The library, in panels of M_typical rows. */
+static int lib_fwd(const mbk_linear *l, int M, const float *X, float *Y, int accumulate) {
+    const mbk_linear_spec *s = &l->spec;
+    int rc = MB_OK;
+    for (int m = 0, rows; rc == MB_OK && m < M; m += rows) {
+        rows = M - m < s->M_typical ? M - m : s->M_typical;
+        const void *x = X + (ptrdiff_t)m * s->Kin;
+        if (l->W16) {
+            size_t count = (size_t)rows * (size_t)s->Kin;
+            uint16_t *x16 = mbk_scratch_get(MBK_SCRATCH_INPUT, count * sizeof *x16);
+            if (!x16)
+                return MB_NOMEM;
+            mbk_bf16_round(count, x, x16);
+            x = x16;
+        }
+        rc = mbk_lib_fwd(l->lib, rows, x, Y + (ptrdiff_t)m * s->Nout, accumulate);
+    }
+    return rc;
+}
+
+static int own_fwd(const mbk_linear *l, int M, const float *X, float *Y, int accumulate) {
+    const mbk_linear_spec *s = &l->spec;
+    if (l->W16) {
+        size_t count = (size_t)M * (size_t)s->Kin;
+        float *x = mbk_scratch_get(MBK_SCRATCH_INPUT, count * sizeof *x);
+        if (!x)
+            return MB_NOMEM;
+        mbk_bf16_clip(count, X, x);
+        X = x;
+    }
+    mbk_tile_fwd(M, s->Nout, s->Kin, l->own, X, Y, accumulate);
+    return MB_OK;
+}
+
+int mbk_linear_fwd_cpu(const mbk_ctx *ctx, const mbk_linear *l, int M, const float *X, float *Y, int accumulate) {
+    (void)ctx;
+    MBK_ASSERT(M >= 1 && X && Y);
+    return l->lib ? lib_fwd(l, M, X, Y, accumulate) : own_fwd(l, M, X, Y, accumulate);
+}
+
+int mbk_linear_step_cpu(const mbk_ctx *ctx, const mbk_linear *l, int n0, int n1, const float *x, float *y) {
+    (void)ctx;
+    MBK_ASSERT(0 <= n0 && n0 <= n1 && n1 <= l->spec.Nout && x && y);
+    if (!l->W16) {
+        mbk_gemv(n0, n1, l->spec.Kin, l->spec.W, x, y);
+        return MB_OK;
+    }
+    float *prepared = mbk_scratch_get(MBK_SCRATCH_INPUT, (size_t)l->spec.Kin * sizeof *prepared);
+    if (!prepared)
+        return MB_NOMEM;
+    mbk_gemv_prepare(l->spec.Kin, x, prepared);
+    mbk_gemv_bf16(n0, n1, l->spec.Kin, l->W16, prepared, y);
+    return MB_OK;
+}
