@@ -250,7 +250,7 @@ static int dump_field(FILE *f, const mb_field *field, mb_err *e) {
     return MB_OK;
 }
 
-static mb_global_values asked_globals(const mb_run *run) {
+mb_global_values mb_globals_asked(const mb_run *run) {
     const mb_globals *g = &run->globals;
     return (mb_global_values){.threads = g->threads_asked,
                               .memory = g->memory_asked,
@@ -262,7 +262,7 @@ static mb_global_values asked_globals(const mb_run *run) {
 }
 
 int mb_options_dump(const mb_run *run, FILE *f, mb_err *e) {
-    mb_global_values g = asked_globals(run);
+    mb_global_values g = mb_globals_asked(run);
     mb_fields fs;
     char size[32];
     int rc = mb_fields_make(&fs, run->verb, run->values, &g, e);

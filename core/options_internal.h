@@ -57,6 +57,8 @@ int mb_value_reset(const mb_option *o, void *value) MB_MUST_USE;
 int mb_value_format(const mb_option *o, const void *value, char **text) MB_MUST_USE;
 /* "1 to 256", "at least 1"; empty when unchecked. out holds 64 bytes. */
 char *mb_value_range(const mb_option *o, char *out);
+/* The global options as they were given, from what they became. */
+mb_global_values mb_globals_asked(const mb_run *run);
 /* "dna-mamba 0.1.0" and the build. */
 void mb_version_print(const char *program, FILE *f);
 /* Text as YAML: plain where that is safe, else in double quotes; '$' doubled. */

@@ -435,6 +435,10 @@ const mb_yaml_node *mb_yaml_get(const mb_yaml_node *map, const char *key) {
     return NULL;
 }
 
+const char *mb_yaml_library(void) {
+    return yaml_get_version_string();
+}
+
 int mb_yaml_is_null(const mb_yaml_node *n) {
     if (n->kind != MB_YAML_SCALAR || n->quoted || n->substituted)
         return 0;

@@ -34,7 +34,8 @@ int mb_yaml_read(mb_yaml **out, const char *path, mb_err *e) MB_MUST_USE;
 void mb_yaml_free(mb_yaml *y);
 const mb_yaml_node *mb_yaml_root(const mb_yaml *y);
 const mb_yaml_node *mb_yaml_get(const mb_yaml_node *map, const char *key); /* the value, or NULL */
-int mb_yaml_is_null(const mb_yaml_node *n);                                /* nothing, ~ or null, unquoted */
+const char *mb_yaml_library(void);          /* version of the parser behind, for records */
+int mb_yaml_is_null(const mb_yaml_node *n); /* nothing, ~ or null, unquoted */
 
 /* For schemas: adds an error with the source line and a caret to e, after those already there; from the 21st on, or
  * when e is full, they are only counted. mb_yaml_end_errors adds the count of those and returns MB_USAGE if there was
