@@ -8,7 +8,6 @@
 #include "core/mem.h"
 #include "genomics/commands.h"
 #include "genomics/embed.h"
-#include "genomics/stop.h"
 
 #define V embed_values
 static const mb_option OPTIONS[] = {
@@ -293,7 +292,7 @@ static int run_embed(mb_run *run, mb_err *e) {
     embed j;
     int rc = embed_setup(&j, run, e);
     const int can_scan = !rc && dna_reader_can_rewind(run->args, run->nargs);
-    j.stop = dna_stop_install();
+    j.stop = mb_cli_stop();
     if (!rc && j.format == EMBED_HDF5 && !mb_h5_available())
         rc = mb_h5_create(&(mb_h5 *){NULL}, j.output, e);
     if (!rc)

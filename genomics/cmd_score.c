@@ -10,7 +10,6 @@
 #include "genomics/commands.h"
 #include "genomics/input_options.h"
 #include "genomics/score.h"
-#include "genomics/stop.h"
 
 typedef struct score_values {
     dna_input_values input;
@@ -263,7 +262,7 @@ static int setup(job *j, mb_run *run, mb_err *e) {
                            .forward = {.threads = (int)run->globals.threads,
                                        .memory = run->globals.memory,
                                        .scratch = j->v->scratch,
-                                       .stop = dna_stop_install()},
+                                       .stop = mb_cli_stop()},
                            .softmax = j->v->softmax,
                            .mask_stride = j->v->mask_stride};
     return choose_scheme(j, e);
