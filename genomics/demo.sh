@@ -5,12 +5,9 @@ set -eu
 cd "$(dirname "$0")/.."
 genome=genomics/data/phix174.fa model=genomics/models/demo out=build/demo
 mkdir -p "$out"
-if [ ! -e $model/model.safetensors ]; then
-    rm -rf "$out/model"
-    bin/seqmamba create $model/config.json -o "$out/model" --seed 1 --quiet >/dev/null
-    model=$out/model
+if grep -q 'not trained' $model/README.md; then
     cat <<'TXT'
-The model: 4 layers of Caduceus-PS, made just now from a seed. It is NOT trained: the numbers below show that the machinery
+The model: 4 layers of Caduceus-PS with seeded random weights. It is NOT trained: the numbers below show that the machinery
 works, they mean nothing to a biologist. A released checkpoint, in a folder or in your Hugging Face cache, goes in its place.
 
 TXT
@@ -24,7 +21,7 @@ show bin/dna-mamba info "$model"
 show bin/dna-mamba embed $genome -m "$model" -o "$out/phix174.npy" --pool none
 show bin/dna-mamba embed $genome -m "$model" -o "$out/phix174.bins.tsv" --bin 500
 echo 'Bins of 500 bases, the first numbers of each:'
-cut -f1,3-4,7-12 "$out/phix174.bins.tsv" | sed -n '1,5p'
+cut -f1-3,9-12 "$out/phix174.bins.tsv" | sed -n '1,5p'
 printf '\nWritten to %s:\n' "$out"
 (cd "$out" && ls -l phix174* | awk '{ printf "  %-28s %9d bytes\n", $NF, $5 }')
 cat <<TXT
