@@ -188,7 +188,7 @@ int mb_config_write(const mb_config *c, const char *path, mb_err *e) {
                : c->family == MB_FAMILY_MAMBA_SSM ? state_spaces(c)
                                                   : transformers(c);
     char *text = o.failed ? NULL : json_dumps(o.o, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    rc = text ? write_text(text, path, e) : mb_fail(e, MB_NOMEM, "%s: no memory for it", path);
+    rc = text && !mb_json_no_memory() ? write_text(text, path, e) : mb_fail(e, MB_NOMEM, "%s: no memory for it", path);
     json_decref(o.o);
     mb_free(text); /* jansson uses core/mem.h */
     return rc;

@@ -117,9 +117,11 @@ static int read_ref(const char *repo, const char *revision, char *commit, mb_err
 }
 
 /* Snapshots whose name begins with prefix: their number, and the first two by name. */
-static int count_snapshots(const char *repo, const char *prefix, char first[2][MAX_PART + 1]) {
+static int count_snapshots(const char *repo, const char *prefix, char first[2][MAX_PART + 1], mb_err *e) {
     char *path = mb_asprintf("%s/snapshots", repo);
-    DIR *d = path ? opendir(path) : NULL;
+    if (!path)
+        return mb_fail(e, MB_NOMEM, "no memory for a path");
+    DIR *d = opendir(path);
     int n = 0;
     for (struct dirent *entry; d && (entry = readdir(d));) {
         const char *name = entry->d_name;
@@ -154,7 +156,9 @@ static int choose_commit(const hub_name *h, const char *repo, char *commit, mb_e
     int rc = read_ref(repo, *h->revision ? h->revision : "main", commit, e);
     if (rc != MB_NOTFOUND)
         return rc;
-    int n = count_snapshots(repo, h->revision, first);
+    int n = count_snapshots(repo, h->revision, first, e);
+    if (n < 0)
+        return n;
     if (n == 1) {
         strcpy(commit, first[0]);
         return MB_OK;
@@ -165,22 +169,32 @@ static int choose_commit(const hub_name *h, const char *repo, char *commit, mb_e
     return absent(h, repo, *h->revision ? "no such revision of it" : "no snapshot of it", e);
 }
 
-/* A download that was interrupted leaves a snapshot with some files. */
-static int check_snapshot(const hub_name *h, const char *repo, const char *dir, mb_err *e) {
-    static const char *const weights[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                                          "pytorch_model.bin.index.json"};
-    char *path = mb_path_join(dir, "config.json");
-    int has_config = path && mb_file_exists(path), has_weights = 0;
-    mb_free(path);
-    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
-        path = mb_path_join(dir, weights[i]);
-        has_weights |= path && mb_file_exists(path);
+/* Whether one of the names (ended by NULL) is a file in dir. */
+static int has_one(const char *dir, const char *const *names, int *has, mb_err *e) {
+    *has = 0;
+    for (; *names && !*has; names++) {
+        char *path = mb_path_join(dir, *names);
+        if (!path)
+            return mb_fail(e, MB_NOMEM, "no memory for a path");
+        *has = mb_file_exists(path);
         mb_free(path);
     }
+    return MB_OK;
+}
+
+/* A download that was interrupted leaves a snapshot with some files. */
+static int check_snapshot(const hub_name *h, const char *repo, const char *dir, mb_err *e) {
+    static const char *const config[] = {"config.json", NULL};
+    static const char *const weights[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                                          "pytorch_model.bin.index.json", NULL};
+    int has_config, has_weights;
     if (!mb_dir_exists(dir))
         return absent(h, repo, "no files of it", e);
-    if (has_config && has_weights)
-        return MB_OK;
+    int rc = has_one(dir, config, &has_config, e);
+    if (rc == MB_OK)
+        rc = has_one(dir, weights, &has_weights, e);
+    if (rc != MB_OK || (has_config && has_weights))
+        return rc;
     return absent(h, dir, has_config ? "no weights of it" : "no config.json of it", e);
 }
 

@@ -9,12 +9,26 @@
 
 static pthread_once_t heap_once = PTHREAD_ONCE_INIT;
 
+static _Thread_local int no_memory;
+
+static void *allocate(size_t n) {
+    void *p = mb_malloc(n);
+    if (!p)
+        no_memory = 1;
+    return p;
+}
+
 static void set_heap(void) {
-    json_set_alloc_funcs(mb_malloc, mb_free);
+    json_set_alloc_funcs(allocate, mb_free);
 }
 
 void mb_json_use_heap(void) {
     pthread_once(&heap_once, set_heap);
+    no_memory = 0;
+}
+
+int mb_json_no_memory(void) {
+    return no_memory;
 }
 
 /* Python's numbers that JSON has not: read as an empty list, so that a field that wants a number refuses it and one
@@ -76,9 +90,11 @@ int mb_json_parse(json_t **out, char *text, size_t n, const mb_json_limits *limi
         return rc;
     mb_json_use_heap();
     *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
-    if (*out)
+    if (*out && !mb_json_no_memory())
         return MB_OK;
-    if (json_error_code(&why) == json_error_out_of_memory)
+    json_decref(*out); /* a tree made without memory may lack something */
+    *out = NULL;
+    if (mb_json_no_memory())
         return mb_fail(e, MB_NOMEM, "%s: no memory for %zu bytes of JSON", where, n);
     return mb_fail(e, MB_FORMAT, "%s: byte %zu (line %d, column %d): not valid JSON: %s", where,
                    base + (size_t)(why.position > 0 ? why.position : 0), why.line, why.column, why.text);

@@ -19,6 +19,8 @@ typedef struct mb_json_limits {
  * text in that file, for byte offsets in messages. *out is released with json_decref. */
 int mb_json_parse(json_t **out, char *text, size_t n, const mb_json_limits *limits, int flags, const char *where,
                   size_t base, mb_err *e) MB_MUST_USE;
-/* Makes jansson use core/mem.h (once; any number of calls). Call before the first use of jansson to build a tree. */
+/* Makes jansson use core/mem.h, and forgets earlier failures of this thread. Call before building a tree. */
 void mb_json_use_heap(void);
+/* Whether an allocation of jansson has failed in this thread since: jansson itself does not always say why. */
+int mb_json_no_memory(void);
 #endif

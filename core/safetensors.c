@@ -222,35 +222,48 @@ static int lay_out(const mb_tensor *t, int n, int64_t *begin, int64_t *bytes, co
     return MB_OK;
 }
 
-/* Header text, padded with blanks so that the data begin at a multiple of DATA_ALIGN. */
+/* Header text, freed by mb_free since jansson uses core/mem.h. */
+static int dump_header(char **dump, const mb_tensor *t, int n, const int64_t *begin, const int64_t *bytes,
+                       const char *const *metadata, const char *path, mb_err *e) {
+    int ok = 1, i = 0;
+    mb_json_use_heap();
+    json_t *header = json_object();
+    if (metadata)
+        ok = put_metadata(header, metadata);
+    for (; i < n && ok; i++) {
+        MB_ASSERT(!json_object_get(header, t[i].name));
+        ok = set_new(header, t[i].name, entry_of(&t[i], begin[i], bytes[i]));
+    }
+    *dump = ok ? json_dumps(header, JSON_COMPACT) : NULL;
+    json_decref(header);
+    if (mb_json_no_memory() || (ok && !*dump)) {
+        mb_free(*dump);
+        *dump = NULL;
+        return mb_fail(e, MB_NOMEM, "%s: no memory for the header", path);
+    }
+    if (!ok && i == 0)
+        return mb_fail(e, MB_USAGE, "%s: its metadata are not UTF-8", path);
+    return ok ? MB_OK : mb_fail(e, MB_USAGE, "%s: the name of tensor %d is not UTF-8", path, i - 1);
+}
+
+/* The header as it stands in the file, padded with blanks so that the data begin at a multiple of DATA_ALIGN. */
 static int make_header(char **text, size_t *length, const mb_tensor *t, int n, const int64_t *begin,
                        const int64_t *bytes, const char *const *metadata, const char *path, mb_err *e) {
     char *dump = NULL;
-    int rc = MB_OK;
-    mb_json_use_heap();
-    json_t *header = json_object();
-    if (!header || (metadata && !put_metadata(header, metadata)))
-        rc = mb_fail(e, MB_USAGE, "%s: metadata that is not UTF-8 (or no memory for them)", path);
-    for (int i = 0; i < n && rc == MB_OK; i++) {
-        MB_ASSERT(!json_object_get(header, t[i].name));
-        if (!set_new(header, t[i].name, entry_of(&t[i], begin[i], bytes[i])))
-            rc = mb_fail(e, MB_USAGE, "%s: tensor %d: a name that is not UTF-8 (or no memory for it)", path, i);
-    }
-    if (rc == MB_OK && !(dump = json_dumps(header, JSON_COMPACT)))
-        rc = mb_fail(e, MB_NOMEM, "%s: no memory for the header", path);
-    json_decref(header);
+    int rc = dump_header(&dump, t, n, begin, bytes, metadata, path, e);
     if (rc != MB_OK)
         return rc;
     size_t used = strlen(dump), padded = (used + LENGTH_BYTES + DATA_ALIGN - 1) / DATA_ALIGN * DATA_ALIGN;
     *length = padded - LENGTH_BYTES;
-    *text = *length > HEADER_MAX ? NULL : mb_malloc(*length);
-    if (*text) {
+    if (*length > HEADER_MAX)
+        rc = mb_fail(e, MB_RANGE, "%s: a header of %zu bytes; readers take at most %d", path, *length, HEADER_MAX);
+    else if (!(*text = mb_malloc(*length)))
+        rc = mb_fail(e, MB_NOMEM, "%s: no memory for a header of %zu bytes", path, *length);
+    if (rc == MB_OK) {
         memcpy(*text, dump, used);
         memset(*text + used, ' ', *length - used);
-    } else {
-        rc = mb_fail(e, MB_NOMEM, "%s: no memory for a header of %zu bytes", path, *length);
     }
-    mb_free(dump); /* jansson uses core/mem.h */
+    mb_free(dump);
     return rc;
 }
 

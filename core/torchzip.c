@@ -202,7 +202,8 @@ static int read_directory(archive *a) {
     qsort(a->entry, a->n, sizeof *a->entry, by_entry_name);
     for (size_t i = 1; i < a->n; i++)
         if (by_entry_name(&a->entry[i - 1], &a->entry[i]) == 0)
-            return BAD(a, "%s: zip entry %.80s comes twice", a->path, a->entry[i].name);
+            return BAD(a, "%s: zip entry %.*s comes twice", a->path,
+                       (int)(a->entry[i].length > 80 ? 80 : a->entry[i].length), a->entry[i].name);
     return MB_OK;
 }
 
