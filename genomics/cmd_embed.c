@@ -50,6 +50,14 @@ static const mb_option OPTIONS[] = {
      .help =
          "Which hidden states: last (after the final norm), or l, the stream that enters layer l (0: the embedding), "
          "or several as 0,4,last, or all. Several give arrays of shape (rows, layers, columns) and TSV columns lL_eC."},
+    {.key = "stream",
+     .type = MB_OPT_CHOICE,
+     .offset = offsetof(V, stream),
+     .def = "residual",
+     .choices = "residual|original",
+     .help = "What is meant by the stream that enters layer l: residual, the sum of the embedding and of all that the "
+             "layers before added; original, what the layer before added, which the original Caduceus code lists as "
+             "hidden_states[l]. The same for the last."},
     {.key = "strand",
      .type = MB_OPT_CHOICE,
      .offset = offsetof(V, strand),

@@ -145,9 +145,21 @@ static const char *strand_words(const mb_config *c) {
     return c->rcps_strand_swap ? "RC-equivariant, strands swapped in every block as released" : "RC-equivariant";
 }
 
+static void print_cost(const facts *f) {
+    char s[5][32];
+    const double weights = (double)mb_model_bytes(f->model), streams = (double)f->plan.stream_bytes;
+    const double workers = (double)f->plan.worker_bytes;
+    printf("cost         of %" PRId64 " bases on %d threads: %s at %.3g bp/s,\n", f->v->length,
+           (int)f->run->globals.threads, mb_human_seconds((double)f->v->length / f->rate, s[0]), f->rate);
+    printf("             %s of memory (weights %s, streams %s, workers %s), %s of scratch\n",
+           mb_human_bytes(weights + streams + workers, s[0]), mb_human_bytes(weights, s[1]),
+           mb_human_bytes(streams, s[2]), mb_human_bytes(workers, s[3]),
+           mb_human_bytes((double)f->plan.scratch_bytes, s[4]));
+}
+
 static void print_facts(const facts *f) {
     const mb_config *c = f->c;
-    char s[5][32];
+    char number[32];
     printf("model        %s\n", mb_model_source(f->model));
     printf("family       %s: %s; %s\n", mb_family_name(c->family), direction_words(c), strand_words(c));
     printf("alphabet     %s\n", f->alphabet ? f->alphabet->name : "none that is known here: not for embed and score");
@@ -166,20 +178,13 @@ static void print_facts(const facts *f) {
            mb_model_strands(f->model), mb_model_strands(f->model) == 1 ? "strand" : "strands", c->D,
            mb_model_tile(f->model), f->plan.passes, f->v->precision ? "bf16" : "fp32", mb_model_ops(f->model)->device,
            mb_model_ops(f->model)->isa);
-    const double memory =
-        (double)mb_model_bytes(f->model) + (double)f->plan.stream_bytes + (double)f->plan.worker_bytes;
-    printf("%-12" PRId64 " bases take about %s of memory (weights %s, streams %s, workers %s), ", f->v->length,
-           mb_human_bytes(memory, s[0]), mb_human_bytes((double)mb_model_bytes(f->model), s[1]),
-           mb_human_bytes((double)f->plan.stream_bytes, s[2]), mb_human_bytes((double)f->plan.worker_bytes, s[3]));
-    printf("%s of scratch, ", f->plan.scratch_bytes ? mb_human_bytes((double)f->plan.scratch_bytes, s[4]) : "none");
-    printf("%s on %d threads (%.3g bp/s)\n", mb_human_seconds((double)f->v->length / f->rate, s[4]),
-           (int)f->run->globals.threads, f->rate);
+    print_cost(f);
     if (f->v->certify)
         printf("\n%-28s %10s %12s %10s\n", "law", "length", "error", "allowed");
     for (int i = 0; i < f->certify.n; i++) {
         const certify_line *l = &f->certify.line[i];
         printf("%-28s %10" PRId64 " %12.3g %10s%s\n", l->law, l->length, l->error,
-               l->exact ? "same bits" : (snprintf(s[0], sizeof s[0], "%.3g", l->allowed), s[0]),
+               l->exact ? "same bits" : (snprintf(number, sizeof number, "%.3g", l->allowed), number),
                certify_broken(l) ? "  BROKEN" : "");
     }
 }

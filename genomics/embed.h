@@ -12,11 +12,13 @@ typedef struct embed_values {
     dna_input_values input;
     char *model, *output, *layer, *scratch;
     int64_t bin, gzip;
-    int pool, strand, dtype, precision, format, resume, scan;
+    int pool, strand, stream, dtype, precision, format, resume, scan;
 } embed_values;
 
 typedef enum embed_strand { EMBED_AUTO, EMBED_FORWARD, EMBED_BOTH, EMBED_CONJOIN } embed_strand;
 #define EMBED_STRAND_CHOICES "auto|forward|both|conjoin"
+enum { EMBED_STREAM_RESIDUAL, EMBED_STREAM_ORIGINAL };
+
 typedef enum embed_format { EMBED_FORMAT_AUTO, EMBED_NPY, EMBED_HDF5, EMBED_TSV, EMBED_TSV_GZ } embed_format;
 #define EMBED_FORMAT_CHOICES "auto|npy|hdf5|tsv|tsv.gz"
 

@@ -9,7 +9,7 @@
 #include "genomics/embed.h"
 #include "genomics/store.h"
 
-/* Rows gathered in memory up to this many bytes. */
+/* Rows are gathered in memory up to this many bytes, or an eighth of --memory where that is less. */
 #define STORE_BYTES ((int64_t)64 << 20)
 /* Rows taken from the store at a time: bounds the buffers for conversion. */
 #define BLOCK_BYTES ((int64_t)1 << 20)
@@ -25,6 +25,10 @@ static int read_reverse(void *user, int64_t from, int n, int32_t *token) {
     for (int i = 0; i < n; i++)
         token[i] = s->alphabet->complement[s->token[s->length - 1 - from - i]];
     return MB_OK;
+}
+
+static int64_t store_bytes(const embed *j) {
+    return j->run->globals.memory / 8 < STORE_BYTES ? j->run->globals.memory / 8 : STORE_BYTES;
 }
 
 typedef struct work { /* one batch */
@@ -65,9 +69,9 @@ static int make_work(work *w, mb_err *e) {
     w->start = dna_partial_end(w->j->partial);
     const int64_t rows = w->row[n], bytes = rows * w->j->columns_in * (int64_t)sizeof(float);
     const int in_place = w->j->format == EMBED_NPY || w->j->format == EMBED_HDF5;
-    if (bytes > STORE_BYTES && in_place && w->j->strand != EMBED_CONJOIN)
+    if (bytes > store_bytes(w->j) && in_place && w->j->strand != EMBED_CONJOIN)
         return MB_OK;
-    return dna_store_create(&w->store, rows, w->j->columns_in, STORE_BYTES, w->j->v->scratch, e);
+    return dna_store_create(&w->store, rows, w->j->columns_in, store_bytes(w->j), w->j->v->scratch, e);
 }
 
 /* n rows of one block, of `width` floats each, at their place in the output file. */
@@ -199,7 +203,10 @@ static int run_model(work *w, mb_err *e) {
     if (rc)
         return rc;
     const mb_sink sink = dna_pool_sink(pool);
-    const mb_forward_options o = embed_forward_options(j);
+    mb_forward_options o = embed_forward_options(j);
+    o.memory -= w->b->tokens + (w->store ? store_bytes(j) : 0);
+    if (o.memory < 1)
+        o.memory = 1; /* 0 would mean all there is */
     rc = mb_forward_run(j->model, w->seq, j->reverse_runs ? 2 * w->b->n : w->b->n, &o, &sink, e);
     dna_pool_destroy(pool);
     return rc;
