@@ -2,7 +2,7 @@
  *
  * The weight is packed once (mbk_linear_create) and applied by one thread per call on the tile that thread
  * holds: through oneDNN, measured fastest on tiles, where it has kernels that keep the promises below (gemm_onednn.c),
- * else through the house's own packed kernel (gemm_tile.h). The bits of a row do not depend on M nor on the row's
+ * else through the house's own packed kernel (gemm_inner.h). The bits of a row do not depend on M nor on the row's
  * place in the tile (tested), so tiles may be cut anywhere.
  * X, Y contiguous. With MBK_BF16 weights and X are rounded to bf16 (nearest even), sums stay fp32; a processor
  * without bf16 dot products computes the same at the rate of fp32.

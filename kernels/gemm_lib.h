@@ -2,7 +2,7 @@
  *
  * A library serves a handle when its product with packed weights is fast here, takes one thread and adds up a row in
  * an order that does not depend on the number of rows. Otherwise create returns MB_NOTSUP and the house's own packed
- * kernel (gemm_tile_cpu.c) does the work; mbk_linear_library() says which of the two it is, and why. */
+ * kernel (gemm_inner_cpu.c) does the work; mbk_linear_library() says which of the two it is, and why. */
 #ifndef MBK_GEMM_LIB_H
 #define MBK_GEMM_LIB_H
 #include "kernels/gemm.h"

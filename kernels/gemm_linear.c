@@ -1,5 +1,5 @@
 /* Matrix product with a fixed weight matrix on the CPU: tiles through the library where it serves (gemm_lib.h), else
- * through the house's own packed kernel (gemm_tile.h); one row through gemv.h.
+ * through the house's own packed kernel; one row always through the own kernel (gemm_inner.h).
  *
  * bf16 without bf16 dot products: weights and inputs are rounded all the same and multiplied in fp32, at the rate of
  * fp32, so that a model gives the same answer (to the order of sums) on every machine; step gains, for it reads half
@@ -9,16 +9,16 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "kernels/gemm_inner.h"
 #include "kernels/gemm_lib.h"
-#include "kernels/gemm_tile.h"
-#include "kernels/gemv.h"
 #include "kernels/ops.h"
 
 struct mbk_linear {
     mbk_linear_spec spec;
+    const mbk_gemm_inner *inner;
     uint16_t *W16; /* (Nout,Kin) with MBK_BF16, else NULL */
     mbk_lib *lib;  /* NULL: own */
-    float *own;    /* packed for gemm_tile.h; NULL: lib */
+    float *own;    /* packed for inner->tile_fwd; NULL: lib */
 };
 
 /* ---- scratch of a thread ----------------------------------------------------------------------------------------- */
@@ -69,8 +69,14 @@ static size_t weights_count(const mbk_linear_spec *s) {
     return (size_t)s->Nout * (size_t)s->Kin;
 }
 
+static const mbk_gemm_inner *inner_here(void) {
+    const mbk_gemm_inner *inner = mbk_gemm_inner_isa(mbk_ops_cpu()->isa);
+    MBK_ASSERT(inner); /* an MB_ISA that is not here was refused with the table of operations */
+    return inner;
+}
+
 static size_t own_count(const mbk_linear_spec *s) {
-    size_t columns = (size_t)mbk_tile_columns();
+    size_t columns = (size_t)inner_here()->columns;
     return ((size_t)s->Nout + columns - 1) / columns * columns * (size_t)s->Kin;
 }
 
@@ -95,9 +101,9 @@ static int own_create(mbk_linear *l) {
         rounded = malloc(weights_count(s) * sizeof *rounded);
         if (!rounded)
             return MB_NOMEM;
-        mbk_bf16_clip(weights_count(s), s->W, rounded);
+        l->inner->bf16_clip(weights_count(s), s->W, rounded);
     }
-    mbk_tile_pack(s->Nout, s->Kin, rounded ? rounded : s->W, l->own);
+    l->inner->tile_pack(s->Nout, s->Kin, rounded ? rounded : s->W, l->own);
     free(rounded);
     return MB_OK;
 }
@@ -109,12 +115,13 @@ int mbk_linear_create_cpu(mbk_linear **out, const mbk_linear_spec *spec) {
     if (!l)
         return MB_NOMEM;
     l->spec = *spec;
+    l->inner = inner_here();
     int rc = MB_OK;
     if (spec->precision == MBK_BF16) {
         l->W16 = mbk_linear_block(weights_count(spec) * sizeof *l->W16);
         rc = l->W16 ? MB_OK : MB_NOMEM;
         if (rc == MB_OK)
-            mbk_bf16_round(weights_count(spec), spec->W, l->W16);
+            l->inner->bf16_round(weights_count(spec), spec->W, l->W16);
     }
     if (rc == MB_OK)
         rc = mbk_lib_create(&l->lib, spec, l->W16);
@@ -177,7 +184,7 @@ static int lib_fwd(const mbk_linear *l, int M, const float *X, float *Y, int acc
             uint16_t *x16 = mbk_scratch_get(MBK_SCRATCH_INPUT, count * sizeof *x16);
             if (!x16)
                 return MB_NOMEM;
-            mbk_bf16_round(count, x, x16);
+            l->inner->bf16_round(count, x, x16);
             x = x16;
         }
         rc = mbk_lib_fwd(l->lib, rows, x, Y + (ptrdiff_t)m * s->Nout, accumulate);
@@ -192,10 +199,10 @@ static int own_fwd(const mbk_linear *l, int M, const float *X, float *Y, int acc
         float *x = mbk_scratch_get(MBK_SCRATCH_INPUT, count * sizeof *x);
         if (!x)
             return MB_NOMEM;
-        mbk_bf16_clip(count, X, x);
+        l->inner->bf16_clip(count, X, x);
         X = x;
     }
-    mbk_tile_fwd(M, s->Nout, s->Kin, l->own, X, Y, accumulate);
+    l->inner->tile_fwd(M, s->Nout, s->Kin, l->own, X, Y, accumulate);
     return MB_OK;
 }
 
@@ -209,13 +216,13 @@ int mbk_linear_step_cpu(const mbk_ctx *ctx, const mbk_linear *l, int n0, int n1,
     (void)ctx;
     MBK_ASSERT(0 <= n0 && n0 <= n1 && n1 <= l->spec.Nout && x && y);
     if (!l->W16) {
-        mbk_gemv(n0, n1, l->spec.Kin, l->spec.W, x, y);
+        l->inner->row_fwd(n0, n1, l->spec.Kin, l->spec.W, x, y);
         return MB_OK;
     }
     float *prepared = mbk_scratch_get(MBK_SCRATCH_INPUT, (size_t)l->spec.Kin * sizeof *prepared);
     if (!prepared)
         return MB_NOMEM;
-    mbk_gemv_prepare(l->spec.Kin, x, prepared);
-    mbk_gemv_bf16(n0, n1, l->spec.Kin, l->W16, prepared, y);
+    l->inner->row16_prepare(l->spec.Kin, x, prepared);
+    l->inner->row16_fwd(n0, n1, l->spec.Kin, l->W16, prepared, y);
     return MB_OK;
 }

@@ -1,0 +1,204 @@
+/* The loops of gemm_inner.h; one source for all instruction sets.
+ *
+ * Tiles: a block of TILE_ROWS x COLUMNS outputs stays in registers while k runs; COLUMNS weights are loaded and each of
+ * TILE_ROWS inputs is broadcast and multiplied in. A panel of MBK_TILE_DEPTH x COLUMNS weights (8-32 KiB) stays in L1
+ * while the rows of the tile pass.
+ * One row: every output keeps 16 partial sums, whatever rows of W are done beside it, and adds them in one order; that
+ * is why its bits depend neither on the range nor on the neighbours. ROWS rows at once hide the latency of the
+ * additions and give the prefetcher as many streams. */
+#include "kernels/gemm_bf16.h"
+#include "kernels/gemm_inner.h"
+#include "kernels/simd.h"
+
+enum {
+    VECTORS = VLANES == 4 && VREGISTERS == 32 ? 4 : 2, /* of a panel */
+    COLUMNS = VECTORS * VLANES,
+    TILE_ROWS = VREGISTERS == 32 ? (VECTORS == 4 ? 6 : 12) : (VLANES == 4 ? 4 : 6),
+    SUMS = 16 / VLANES,
+    ROWS = 4,
+    BLOCK = 32,      /* of prepared inputs */
+    PREFETCH = 1024, /* bytes ahead in each row */
+};
+
+/* ---- tiles ------------------------------------------------------------------------------------------------------ */
+
+/* packed: [panel][k][column] */
+static void tile_pack(int Nout, int Kin, const float *W, float *packed) {
+    for (int n = 0; n < Nout; n += COLUMNS) {
+        float *panel = packed + (ptrdiff_t)n * Kin;
+        for (int c = 0; c < COLUMNS; c++)
+            for (int k = 0; k < Kin; k++)
+                panel[(ptrdiff_t)k * COLUMNS + c] = n + c < Nout ? W[(ptrdiff_t)(n + c) * Kin + k] : 0.0f;
+    }
+}
+
+/* A panel cut to a depth: what one block works on. */
+typedef struct span {
+    int columns, depth, add;
+    ptrdiff_t ldx, ldy; /* Kin, Nout */
+} span;
+
+VINLINE void tile_block(const int rows, const span *d, const float *panel, const float *X, float *Y) {
+    vf s[TILE_ROWS][VECTORS];
+    VUNROLL
+    for (int r = 0; r < rows; r++) {
+        VUNROLL
+        for (int v = 0; v < VECTORS; v++)
+            s[r][v] = (vf){0};
+    }
+    for (int k = 0; k < d->depth; k++) {
+        vf w[VECTORS];
+        VUNROLL
+        for (int v = 0; v < VECTORS; v++)
+            w[v] = v_load(panel + (ptrdiff_t)k * COLUMNS + v * VLANES);
+        VUNROLL
+        for (int r = 0; r < rows; r++) {
+            VUNROLL
+            for (int v = 0; v < VECTORS; v++)
+                s[r][v] += X[r * d->ldx + k] * w[v];
+        }
+    }
+    VUNROLL
+    for (int r = 0; r < rows; r++) {
+        VUNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            const int n = d->columns - v * VLANES;
+            float *y = Y + r * d->ldy + v * VLANES;
+            if (n > 0)
+                v_store_n(y, d->add ? s[r][v] + v_load_n(y, n) : s[r][v], n);
+        }
+    }
+}
+
+static void tile_rows(int M, const span *d, const float *panel, const float *X, float *Y) {
+    int m = 0;
+    for (; m + TILE_ROWS <= M; m += TILE_ROWS)
+        tile_block(TILE_ROWS, d, panel, X + m * d->ldx, Y + m * d->ldy);
+    for (; m + 4 <= M; m += 4)
+        tile_block(4, d, panel, X + m * d->ldx, Y + m * d->ldy);
+    for (; m < M; m++)
+        tile_block(1, d, panel, X + m * d->ldx, Y + m * d->ldy);
+}
+
+static void tile_fwd(int M, int Nout, int Kin, const float *packed, const float *X, float *Y, int accumulate) {
+    for (int k = 0; k < Kin; k += MBK_TILE_DEPTH)
+        for (int n = 0; n < Nout; n += COLUMNS) {
+            const span d = {.columns = Nout - n < COLUMNS ? Nout - n : COLUMNS,
+                            .depth = Kin - k < MBK_TILE_DEPTH ? Kin - k : MBK_TILE_DEPTH,
+                            .add = accumulate || k > 0,
+                            .ldx = Kin,
+                            .ldy = Nout};
+            tile_rows(M, &d, packed + (ptrdiff_t)n * Kin + (ptrdiff_t)k * COLUMNS, X + k, Y + n);
+        }
+}
+
+/* ---- one row ---------------------------------------------------------------------------------------------------- */
+
+/* The partial sums of one output, and the terms from k on that fill no whole block. */
+VINLINE float row_total(const vf *s) {
+    float lane[16];
+    for (int i = 0; i < SUMS; i++)
+        v_store(lane + i * VLANES, s[i]);
+    for (int w = 8; w > 0; w /= 2)
+        for (int i = 0; i < w; i++)
+            lane[i] += lane[i + w];
+    return lane[0];
+}
+
+VINLINE void row_block(const int rows, int Kin, const float *W, const float *x, float *y) {
+    vf s[ROWS][SUMS] = {{{0}}};
+    int k = 0;
+    for (; k + 16 <= Kin; k += 16) {
+        VUNROLL
+        for (int r = 0; r < rows; r++) {
+            const float *w = W + (ptrdiff_t)r * Kin + k;
+            __builtin_prefetch((const char *)w + PREFETCH);
+            VUNROLL
+            for (int i = 0; i < SUMS; i++)
+                s[r][i] += v_load(w + i * VLANES) * v_load(x + k + i * VLANES);
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        float sum = row_total(s[r]);
+        for (int j = k; j < Kin; j++)
+            sum += W[(ptrdiff_t)r * Kin + j] * x[j];
+        y[r] = sum;
+    }
+}
+
+static void row_fwd(int n0, int n1, int Kin, const float *W, const float *x, float *y) {
+    int n = n0;
+    for (; n + ROWS <= n1; n += ROWS)
+        row_block(ROWS, Kin, W + (ptrdiff_t)n * Kin, x, y + n);
+    for (; n < n1; n++)
+        row_block(1, Kin, W + (ptrdiff_t)n * Kin, x, y + n);
+}
+
+/* ---- one row, bf16 ---------------------------------------------------------------------------------------------- */
+
+typedef int32_t vi_unaligned __attribute__((vector_size(VBYTES), aligned(2), may_alias));
+
+VINLINE void row16_block(const int rows, int Kin, const uint16_t *W, const float *x, float *y) {
+    vf s[ROWS][SUMS] = {{{0}}};
+    int k = 0;
+    for (; k + BLOCK <= Kin; k += BLOCK) {
+        VUNROLL
+        for (int r = 0; r < rows; r++) {
+            const uint16_t *w = W + (ptrdiff_t)r * Kin + k;
+            __builtin_prefetch((const char *)w + PREFETCH);
+            VUNROLL
+            for (int i = 0; i < SUMS; i++) {
+                const vi pairs = *(const vi_unaligned *)(w + 2 * i * VLANES); /* even places low, odd places high */
+                s[r][i] += (vf)(pairs << 16) * v_load(x + k + i * VLANES);
+                s[r][i] += (vf)(pairs & -0x10000) * v_load(x + k + BLOCK / 2 + i * VLANES);
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        float sum = row_total(s[r]);
+        for (int j = k; j < Kin; j++)
+            sum += mbk_bf16_to_float(W[(ptrdiff_t)r * Kin + j]) * x[j];
+        y[r] = sum;
+    }
+}
+
+static void row16_fwd(int n0, int n1, int Kin, const uint16_t *W, const float *prepared, float *y) {
+    int n = n0;
+    for (; n + ROWS <= n1; n += ROWS)
+        row16_block(ROWS, Kin, W + (ptrdiff_t)n * Kin, prepared, y + n);
+    for (; n < n1; n++)
+        row16_block(1, Kin, W + (ptrdiff_t)n * Kin, prepared, y + n);
+}
+
+static void row16_prepare(int Kin, const float *x, float *prepared) {
+    const int whole = Kin / BLOCK * BLOCK;
+    for (int k = 0; k < Kin; k++) {
+        const int in = k % BLOCK, place = k < whole ? k - in + (in & 1) * (BLOCK / 2) + in / 2 : k;
+        prepared[place] = mbk_bf16_to_float(mbk_bf16_from_float(x[k]));
+    }
+}
+
+/* ---- rounding --------------------------------------------------------------------------------------------------- */
+
+static void bf16_round(size_t n, const float *x, uint16_t *y) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = mbk_bf16_from_float(x[i]);
+}
+
+static void bf16_clip(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = mbk_bf16_to_float(mbk_bf16_from_float(x[i]));
+}
+
+#define NAME_OF(isa)   #isa
+#define STRING_OF(isa) NAME_OF(isa)
+extern const mbk_gemm_inner MBK_NAME(gemm_inner);
+const mbk_gemm_inner MBK_NAME(gemm_inner) = {.isa = STRING_OF(MBK_ISA),
+                                             .columns = COLUMNS,
+                                             .tile_pack = tile_pack,
+                                             .tile_fwd = tile_fwd,
+                                             .row_fwd = row_fwd,
+                                             .row16_prepare = row16_prepare,
+                                             .row16_fwd = row16_fwd,
+                                             .bf16_round = bf16_round,
+                                             .bf16_clip = bf16_clip};
