@@ -38,11 +38,14 @@ check_headers() {
         all_files 'kernels/*.h' | parallel 'echo "#include \"{}\"" | clang -I. -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ -'
 }
 check_tidy() { # key: the tool, its configuration and all that the compiler sees of this file
+    [[ $(clang-tidy --version) == *"version 14."* ]] || { echo "needs clang-tidy 14: others find other things"; return 77; }
     tool=$(clang-tidy --version | tr -d '\n') && export tool
     sources | parallel 'isa=""; case {} in kernels/*_cpu.c) isa="-DMBK_ISA=generic -DMBK_ISA_generic" ;; esac
-        key=$( (echo "$tool"; cat .clang-tidy; eval clang "$flags" $isa -E -C {}) 2>/dev/null | sha256sum | cut -c1-32)
+        key=$( (echo "$tool"; cat .clang-tidy "$(dirname {})/.clang-tidy"; eval clang "$flags" $isa -E -C {}) 2>/dev/null | sha256sum | cut -c1-32)
         [ -e $cache/tidy-$key ] && exit 0
-        eval clang-tidy --quiet {} -- "$flags" $isa 2>/dev/null && touch $cache/tidy-$key'
+        eval clang-tidy --quiet {} -- "$flags" $isa >$cache/tidy-$key.log 2>/dev/null && mv $cache/tidy-$key.log $cache/tidy-$key && exit 0
+        grep -E ": (error|warning):" $cache/tidy-$key.log; rm -f $cache/tidy-$key.log; exit 1' | sed "s|$PWD/||" | sort -u
+    return "${PIPESTATUS[1]}"
 }
 check_cppcheck() {
     sources | xargs cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability --inline-suppr \
