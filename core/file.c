@@ -111,6 +111,14 @@ static int open_retry(const char *path, int flags, mode_t mode) {
     return fd;
 }
 
+static int rename_retry(const char *from, const char *to) {
+    int rc;
+    do
+        rc = rename(from, to);
+    while (rc && errno == EINTR);
+    return rc;
+}
+
 static int sync_folder_of(const char *path) {
     const char *slash = strrchr(path, '/');
     char *dir = slash ? mb_asprintf("%.*s", (int)(slash == path ? 1 : slash - path), path) : mb_strdup(".");
@@ -383,32 +391,6 @@ int mb_out_pwrite(mb_out *o, const void *data, size_t n, int64_t at, mb_err *e) 
     return rc;
 }
 
-int mb_out_pread(mb_out *o, void *data, size_t n, int64_t at, mb_err *e) {
-    MB_ASSERT(!o->direct && at >= 0);
-    pthread_mutex_lock(&o->lock);
-    int rc = flush(o) ? report(o, e) : MB_OK;
-    pthread_mutex_unlock(&o->lock);
-    for (size_t have = 0; rc == MB_OK && have < n;) {
-        ssize_t r = pread(o->fd, (char *)data + have, n - have, (off_t)(at + (int64_t)have));
-        if (r > 0)
-            have += (size_t)r;
-        else if (r == 0)
-            rc = mb_fail(e, MB_FORMAT, "%s: ends before byte %lld", o->temp, (long long)(at + (int64_t)n));
-        else if (errno != EINTR)
-            rc = mb_fail_errno(e, MB_IO, "%s: cannot read it", o->temp);
-    }
-    return rc;
-}
-
-int mb_out_sync(mb_out *o, mb_err *e) {
-    pthread_mutex_lock(&o->lock);
-    if (!flush(o))
-        o->failed = sync_fully(o->fd);
-    int rc = o->failed ? report(o, e) : MB_OK;
-    pthread_mutex_unlock(&o->lock);
-    return rc;
-}
-
 int mb_out_truncate(mb_out *o, int64_t size, mb_err *e) {
     MB_ASSERT(size >= 0);
     if (o->direct)
@@ -456,7 +438,7 @@ int mb_out_commit(mb_out *o, mb_err *e) {
     int rc = settle(o, e);
     if (o->direct)
         goto done;
-    if (rc == MB_OK && rename(o->temp, o->path)) {
+    if (rc == MB_OK && rename_retry(o->temp, o->path)) {
         int gone = errno == ENOENT && o->slot >= 0 && atomic_load(&registry[o->slot]) != o->temp;
         rc = gone ? mb_fail(e, MB_STOPPED, "%s: given up, as the program was asked to end", o->path)
                   : mb_fail_errno(e, MB_IO, "%s: cannot put the finished file %s in its place", o->path, o->temp);

@@ -28,9 +28,6 @@ void mb_out_abort_all(void); /* async-signal-safe: unlinks the temporary files; 
 int mb_out_create_partial(mb_out **out, const char *path, int64_t *size, mb_err *e) MB_MUST_USE;
 /* Flush, fsync and close without renaming; frees o in every case. Only for mb_out_create_partial. */
 int mb_out_keep(mb_out *o, mb_err *e) MB_MUST_USE;
-/* Exactly n bytes from at, of what is written already; MB_FORMAT when they are not there. */
-int mb_out_pread(mb_out *o, void *data, size_t n, int64_t at, mb_err *e) MB_MUST_USE;
-int mb_out_sync(mb_out *o, mb_err *e) MB_MUST_USE; /* flush and fsync, and go on */
 /* Drops what follows; sequential writes go on there. */
 int mb_out_truncate(mb_out *o, int64_t size, mb_err *e) MB_MUST_USE;
 

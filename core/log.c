@@ -73,7 +73,7 @@ char *mb_human_count(double n, char *out) {
     /* 999.5 would print as 1000: move on before. */
     for (; i < 5 && size >= (i ? 999.5 : 1000.0); i++)
         size /= 1000, n /= 1000;
-    int whole = (i == 0 && n == floor(n)) || size >= 99.95;
+    int whole = (i == 0 && fabs(n - round(n)) < 0.05) || size >= 99.95; /* sums of thirds of a token count as whole */
     snprintf(out, 32, "%.*f%s", whole ? 0 : 1, n, SUFFIX[i]);
     return out;
 }

@@ -2,7 +2,6 @@
  * then the elements. The header reserves room for the largest row count, so that rows may be counted at the end.
  * Refuses: other dtypes, empty or negative inner dimensions, sizes beyond int64, values an integer cannot hold. */
 #include "core/npy.h"
-#include "core/log.h"
 #include "core/mem.h"
 
 #include <math.h>
@@ -23,7 +22,6 @@ struct mb_npy {
     int64_t row;                       /* elements of a row: product of shape[1..] */
     size_t width;                      /* bytes of an element */
     size_t header;                     /* bytes before element 0 */
-    int partial;                       /* PATH.partial, never removed on failure */
     atomic_llong written;              /* elements put, overlaps counted twice */
     atomic_llong end;                  /* 1 + last element put */
 };
@@ -80,15 +78,6 @@ static void destroy(mb_npy *n) {
     mb_free(n);
 }
 
-/* After a failure: what a resumable output holds is good as far as it goes. */
-static void give_up(mb_npy *n, mb_err *e) {
-    if (!n->partial)
-        mb_out_abort(n->out);
-    else if (n->out && mb_out_keep(n->out, e))
-        mb_debug("%s: could not be closed properly", n->path);
-    destroy(n);
-}
-
 static int begin(mb_npy **out, const char *path, mb_dtype dtype, int ndim, const int64_t *shape, mb_err *e) {
     *out = NULL;
     mb_npy *n = mb_calloc(1, sizeof *n);
@@ -123,56 +112,6 @@ int mb_npy_create(mb_npy **out, const char *path, mb_dtype dtype, int ndim, cons
         *out = NULL;
     }
     return rc;
-}
-
-/* An existing partial file must be of the same kind: all of the header but the row count, which is 0 while writing. */
-static int take_up(mb_npy *n, int64_t size, int64_t *elements, mb_err *e) {
-    if (size < (int64_t)n->header) { /* new, or cut in its first write */
-        int rc = mb_out_truncate(n->out, 0, e);
-        return rc ? rc : write_header(n, 0, e);
-    }
-    char want[HEADER_MAX], have[HEADER_MAX];
-    make_header(n, 0, n->header, want);
-    int rc = mb_out_pread(n->out, have, n->header, 0, e);
-    if (rc)
-        return rc;
-    if (memcmp(want, have, n->header) != 0)
-        return mb_fail(e, MB_FORMAT,
-                       "%s: holds the beginning of an array of another shape or type; remove it to start anew",
-                       mb_out_temp_path(n->out));
-    *elements = (size - (int64_t)n->header) / (int64_t)n->width;
-    atomic_store(&n->written, *elements);
-    atomic_store(&n->end, *elements);
-    return MB_OK;
-}
-
-int mb_npy_create_partial(mb_npy **out, const char *path, mb_dtype dtype, int ndim, const int64_t *shape,
-                          int64_t *elements, mb_err *e) {
-    int64_t size;
-    *elements = 0;
-    int rc = begin(out, path, dtype, ndim, shape, e);
-    if (rc)
-        return rc;
-    rc = mb_out_create_partial(&(*out)->out, path, &size, e);
-    if (rc == MB_OK)
-        rc = take_up(*out, size, elements, e);
-    (*out)->partial = 1;
-    if (rc) {
-        give_up(*out, e);
-        *out = NULL;
-    }
-    return rc;
-}
-
-int mb_npy_rewind(mb_npy *n, int64_t elements, mb_err *e) {
-    MB_ASSERT(elements >= 0 && elements <= atomic_load(&n->end));
-    atomic_store(&n->written, elements);
-    atomic_store(&n->end, elements);
-    return mb_out_truncate(n->out, (int64_t)n->header + elements * (int64_t)n->width, e);
-}
-
-int mb_npy_sync(mb_npy *n, mb_err *e) {
-    return mb_out_sync(n->out, e);
 }
 
 int mb_npy_put_raw(mb_npy *n, int64_t at, const void *values, int64_t count, mb_err *e) {
@@ -247,16 +186,10 @@ int mb_npy_commit(mb_npy *n, int64_t rows, mb_err *e) {
     if (rc == MB_OK)
         rc = write_header(n, rows, e);
     if (rc) {
-        give_up(n, e);
+        mb_npy_abort(n);
         return rc;
     }
     rc = mb_out_commit(n->out, e);
-    destroy(n);
-    return rc;
-}
-
-int mb_npy_keep(mb_npy *n, mb_err *e) {
-    int rc = mb_out_keep(n->out, e);
     destroy(n);
     return rc;
 }

@@ -1,5 +1,5 @@
 /* NumPy .npy (version 1.0) output: little endian, C order, float32, float16 or int64; header space reserved so that
- * the number of rows may be unknown until the end. Random access rows, atomic appearance, resumable. */
+ * the number of rows may be unknown until the end. Random access rows, atomic appearance. */
 #ifndef MB_NPY_H
 #define MB_NPY_H
 #include "core/file.h"
@@ -18,15 +18,6 @@ int mb_npy_commit(mb_npy *n, int64_t rows, mb_err *e) MB_MUST_USE;
 void mb_npy_abort(mb_npy *n);
 /* The same with elements of the array's own type. */
 int mb_npy_put_raw(mb_npy *n, int64_t at, const void *values, int64_t count, mb_err *e) MB_MUST_USE;
-
-/* For --resume: like create, but what is written stays in PATH.partial when the program ends early, and is taken up
- * again by the next call with the same shape and dtype (*elements: those complete in the file, 0 when it is new). Which
- * of them are good is for the caller to know; mb_npy_rewind forgets those from an element on. */
-int mb_npy_create_partial(mb_npy **out, const char *path, mb_dtype dtype, int ndim, const int64_t *shape,
-                          int64_t *elements, mb_err *e) MB_MUST_USE;
-int mb_npy_rewind(mb_npy *n, int64_t elements, mb_err *e) MB_MUST_USE;
-int mb_npy_sync(mb_npy *n, mb_err *e) MB_MUST_USE; /* what was put so far survives a power loss */
-int mb_npy_keep(mb_npy *n, mb_err *e) MB_MUST_USE; /* flush, fsync, close, leave PATH.partial; frees n in every case */
 /* IEEE half, round to nearest even; overflow to infinity. */
 uint16_t mb_f32_to_f16(float f);
 float mb_f16_to_f32(uint16_t h);
