@@ -62,7 +62,7 @@ static int parse_name(hub_name *h, const char *typed) {
     memcpy(h->org, typed, org);
     memcpy(h->name, slash + 1, name);
     if (at)
-        strcpy(h->revision, at + 1);
+        memcpy(h->revision, at + 1, strlen(at + 1)); /* the rest is zero */
     return 1;
 }
 
@@ -130,9 +130,9 @@ static int count_snapshots(const char *repo, const char *prefix, char first[2][M
         if (n == 0 || strcmp(name, first[0]) < 0) {
             if (n)
                 memcpy(first[1], first[0], sizeof first[1]);
-            strcpy(first[0], name);
+            memcpy(first[0], name, strlen(name) + 1); /* is_part bounds it */
         } else if (n == 1 || strcmp(name, first[1]) < 0) {
-            strcpy(first[1], name);
+            memcpy(first[1], name, strlen(name) + 1);
         }
         n++;
     }
@@ -160,7 +160,7 @@ static int choose_commit(const hub_name *h, const char *repo, char *commit, mb_e
     if (n < 0)
         return n;
     if (n == 1) {
-        strcpy(commit, first[0]);
+        memcpy(commit, first[0], sizeof first[0]);
         return MB_OK;
     }
     if (n > 1)

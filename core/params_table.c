@@ -336,20 +336,20 @@ static void reverse(float *v, int64_t n) {
     }
 }
 
-void mb_param_turn(const mb_param *p, float *v) {
-    const int64_t columns = p->shape[p->ndim - 1];
-    switch (p->fold) {
+void mb_param_turn(const mb_param *i, float *v) {
+    const int64_t columns = i->shape[i->ndim - 1];
+    switch (i->fold) {
     case MB_FOLD_NONE:
         break;
     case MB_FOLD_ROWS: /* all elements reversed, then each row back */
-        reverse(v, p->count);
+        reverse(v, i->count);
         /* fall through */
     case MB_FOLD_COLUMNS:
-        for (int64_t at = 0; at < p->count; at += columns)
+        for (int64_t at = 0; at < i->count; at += columns)
             reverse(v + at, columns);
         break;
     case MB_FOLD_VECTOR:
-        reverse(v, p->count);
+        reverse(v, i->count);
         break;
     }
 }

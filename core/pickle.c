@@ -78,10 +78,27 @@ typedef struct machine {
     mb_err *e;
 } machine;
 
-#define OBJECT(m, i) (&((object *)(m)->object.at)[i])
-#define ITEM(m, i)   (((const uint32_t *)(m)->item.at)[i])
-#define PAIR(m, i)   (&((pair *)(m)->pair.at)[i])
-#define STACK(m, i)  (((uint32_t *)(m)->stack.at)[i])
+/* Every access is checked, and the check stays in release builds: the numbers come from the file. */
+static object *object_at(const machine *m, uint32_t i) {
+    MB_ASSERT(i < m->object.n && m->object.at);
+    return (object *)m->object.at + i;
+}
+
+static uint32_t item_at(const machine *m, uint32_t i) {
+    MB_ASSERT(i < m->item.n && m->item.at);
+    return ((const uint32_t *)m->item.at)[i];
+}
+
+static pair *pair_at(const machine *m, uint32_t i) {
+    MB_ASSERT(i < m->pair.n && m->pair.at);
+    return (pair *)m->pair.at + i;
+}
+
+/* Height h of the stack, from 0. */
+static uint32_t stack_at(const machine *m, size_t h) {
+    MB_ASSERT(h < m->stack.n && m->stack.at);
+    return ((const uint32_t *)m->stack.at)[h];
+}
 
 #define REFUSE(m, ...) refuse(m, MB_FORMAT, __VA_ARGS__)
 static int refuse(machine *m, int status, const char *fmt, ...) MB_PRINTF(3, 4);
@@ -138,7 +155,8 @@ static int pop_mark(machine *m, size_t *from) {
 static int make_tuple(machine *m, size_t count) {
     object o = {.kind = K_TUPLE, .first = (uint32_t)m->item.n, .last = (uint32_t)count};
     for (size_t i = m->stack.n - count; i < m->stack.n; i++) {
-        int rc = push_back(m, &m->item, &STACK(m, i));
+        uint32_t index = stack_at(m, i);
+        int rc = push_back(m, &m->item, &index);
         if (rc != MB_OK)
             return rc;
     }
@@ -155,9 +173,9 @@ static int dict_add(machine *m, uint32_t dict, uint32_t key, uint32_t value) {
     int rc = push_back(m, &m->pair, &p);
     if (rc != MB_OK)
         return rc;
-    object *d = OBJECT(m, dict);
+    object *d = object_at(m, dict);
     if (d->first)
-        PAIR(m, d->last)->next = index;
+        pair_at(m, d->last)->next = index;
     else
         d->first = index;
     d->last = index;
@@ -167,10 +185,10 @@ static int dict_add(machine *m, uint32_t dict, uint32_t key, uint32_t value) {
 /* Sets the pairs STACK(from..) in the dict below them. */
 static int set_items(machine *m, size_t from) {
     size_t count = m->stack.n - from;
-    if (from == stack_floor(m) || OBJECT(m, STACK(m, from - 1))->kind != K_DICT || count % 2)
+    if (from == stack_floor(m) || object_at(m, stack_at(m, from - 1))->kind != K_DICT || count % 2)
         return REFUSE(m, "SETITEMS without a dict and whole pairs");
     for (size_t i = from; i < m->stack.n; i += 2) {
-        int rc = dict_add(m, STACK(m, from - 1), STACK(m, i), STACK(m, i + 1));
+        int rc = dict_add(m, stack_at(m, from - 1), stack_at(m, i), stack_at(m, i + 1));
         if (rc != MB_OK)
             return rc;
     }
@@ -265,18 +283,19 @@ static int make_storage(machine *m) {
     int rc = need(m, 1);
     if (rc != MB_OK)
         return rc;
-    const object *t = OBJECT(m, STACK(m, --m->stack.n));
+    const object *t = object_at(m, stack_at(m, m->stack.n - 1));
+    m->stack.n--;
     if (t->kind != K_TUPLE || t->last != 5)
         return REFUSE(m, "a persistent id that is no tuple of 5");
-    const object *tag = OBJECT(m, ITEM(m, t->first)), *type = OBJECT(m, ITEM(m, t->first + 1)),
-                 *key = OBJECT(m, ITEM(m, t->first + 2)), *device = OBJECT(m, ITEM(m, t->first + 3)),
-                 *count = OBJECT(m, ITEM(m, t->first + 4));
+    const object *tag = object_at(m, item_at(m, t->first)), *type = object_at(m, item_at(m, t->first + 1)),
+                 *key = object_at(m, item_at(m, t->first + 2)), *device = object_at(m, item_at(m, t->first + 3)),
+                 *count = object_at(m, item_at(m, t->first + 4));
     if (!text_is(m, tag, "storage") || type->kind != K_GLOBAL || globals[type->dtype].id != G_STORAGE ||
         key->kind != K_TEXT || key->last == 0 || device->kind != K_TEXT || count->kind != K_INT || count->value < 0)
         return REFUSE(m, "a persistent id that is not (\"storage\", type, key, device, count)");
     object o = {.kind = K_STORAGE,
                 .dtype = (uint8_t)globals[type->dtype].dtype,
-                .first = ITEM(m, t->first + 2),
+                .first = item_at(m, t->first + 2),
                 .value = count->value};
     return push_object(m, &o);
 }
@@ -286,7 +305,7 @@ static int is_sizes(const machine *m, const object *t) {
     if (t->kind != K_TUPLE || t->last > MB_TENSOR_MAX_DIMS)
         return 0;
     for (uint32_t i = 0; i < t->last; i++) {
-        const object *v = OBJECT(m, ITEM(m, t->first + i));
+        const object *v = object_at(m, item_at(m, t->first + i));
         if (v->kind != K_INT || v->value < 0)
             return 0;
     }
@@ -297,9 +316,9 @@ static int is_sizes(const machine *m, const object *t) {
 static int make_tensor(machine *m, const object *args, uint32_t args_index) {
     if (args->last != 6 && args->last != 7)
         return REFUSE(m, "_rebuild_tensor_v2 with %u arguments, not 6 or 7", args->last);
-    const object *arg[7];
+    const object *arg[7] = {NULL};
     for (uint32_t i = 0; i < args->last; i++)
-        arg[i] = OBJECT(m, ITEM(m, args->first + i));
+        arg[i] = object_at(m, item_at(m, args->first + i));
     if (arg[0]->kind != K_STORAGE || arg[1]->kind != K_INT || arg[1]->value < 0 || !is_sizes(m, arg[2]) ||
         !is_sizes(m, arg[3]) || arg[2]->last != arg[3]->last)
         return REFUSE(m,
@@ -317,8 +336,8 @@ static int reduce(machine *m) {
     int rc = need(m, 2);
     if (rc != MB_OK)
         return rc;
-    uint32_t args_index = STACK(m, m->stack.n - 1);
-    const object *f = OBJECT(m, STACK(m, m->stack.n - 2)), *args = OBJECT(m, args_index);
+    uint32_t args_index = stack_at(m, m->stack.n - 1);
+    const object *f = object_at(m, stack_at(m, m->stack.n - 2)), *args = object_at(m, args_index);
     if (f->kind != K_GLOBAL || args->kind != K_TUPLE)
         return REFUSE(m, "a call of a %s", kind_words[f->kind]);
     m->stack.n -= 2;
@@ -330,9 +349,10 @@ static int reduce(machine *m) {
     case G_REBUILD_TENSOR:
         return make_tensor(m, args, args_index);
     case G_REBUILD_PARAMETER: /* (tensor, requires_grad, hooks) -> the tensor */
-        if (args->last != 3 || OBJECT(m, ITEM(m, args->first))->kind != K_TENSOR)
+        if (args->last != 3 || object_at(m, item_at(m, args->first))->kind != K_TENSOR)
             return REFUSE(m, "_rebuild_parameter without a tensor");
-        return push_back(m, &m->stack, &ITEM(m, args->first));
+        args_index = item_at(m, args->first);
+        return push_back(m, &m->stack, &args_index);
     case G_STORAGE:
         break;
     }
@@ -344,7 +364,8 @@ static int build(machine *m) {
     int rc = need(m, 2);
     if (rc != MB_OK)
         return rc;
-    if (OBJECT(m, STACK(m, m->stack.n - 2))->kind != K_DICT || OBJECT(m, STACK(m, m->stack.n - 1))->kind != K_DICT)
+    if (object_at(m, stack_at(m, m->stack.n - 2))->kind != K_DICT ||
+        object_at(m, stack_at(m, m->stack.n - 1))->kind != K_DICT)
         return REFUSE(m, "BUILD of something else than an OrderedDict");
     m->stack.n--;
     return MB_OK;
@@ -362,7 +383,7 @@ static int memo_put(machine *m, size_t index_bytes) {
         return rc;
     if (index >= MAX_MEMO || index > m->memo.n) /* picklers number from 0 on */
         return REFUSE(m, "memo entry %llu out of turn", (unsigned long long)index);
-    uint32_t top = STACK(m, m->stack.n - 1);
+    uint32_t top = stack_at(m, m->stack.n - 1);
     if (index == m->memo.n)
         return push_back(m, &m->memo, &top);
     ((uint32_t *)m->memo.at)[index] = top;
@@ -384,7 +405,7 @@ static int memo_get(machine *m, size_t index_bytes) {
  */
 
 static int append_to_list(machine *m, size_t from) {
-    if (from == stack_floor(m) || OBJECT(m, STACK(m, from - 1))->kind != K_LIST)
+    if (from == stack_floor(m) || object_at(m, stack_at(m, from - 1))->kind != K_LIST)
         return REFUSE(m, "APPENDS without a list");
     m->stack.n = from; /* no tensor needs the items of a list */
     return MB_OK;
@@ -512,7 +533,7 @@ static int run(machine *m, uint32_t *result) {
                 return REFUSE(m, "the pickle stops with %zu objects on the stack: the file is damaged", m->stack.n);
             if (m->at != m->n)
                 return REFUSE(m, "%zu bytes follow the end of the pickle", m->n - m->at);
-            *result = STACK(m, 0);
+            *result = stack_at(m, 0);
             return MB_OK;
         }
         if ((rc = step(m, *op)) != MB_OK)
@@ -524,18 +545,18 @@ static int run(machine *m, uint32_t *result) {
  */
 
 static void fill(const machine *m, const object *tensor, mb_pickle_tensor *t) {
-    const object *args = OBJECT(m, tensor->first), *storage = OBJECT(m, ITEM(m, args->first)),
-                 *shape = OBJECT(m, ITEM(m, args->first + 2)), *stride = OBJECT(m, ITEM(m, args->first + 3)),
-                 *key = OBJECT(m, storage->first);
+    const object *args = object_at(m, tensor->first), *storage = object_at(m, item_at(m, args->first)),
+                 *shape = object_at(m, item_at(m, args->first + 2)),
+                 *stride = object_at(m, item_at(m, args->first + 3)), *key = object_at(m, storage->first);
     t->storage = (const char *)m->data + key->value;
     t->storage_length = key->last;
     t->dtype = (mb_dtype)storage->dtype;
     t->storage_count = storage->value;
-    t->offset = OBJECT(m, ITEM(m, args->first + 1))->value;
+    t->offset = object_at(m, item_at(m, args->first + 1))->value;
     t->ndim = (int)shape->last;
     for (int i = 0; i < t->ndim; i++) {
-        t->shape[i] = OBJECT(m, ITEM(m, shape->first + (uint32_t)i))->value;
-        t->stride[i] = OBJECT(m, ITEM(m, stride->first + (uint32_t)i))->value;
+        t->shape[i] = object_at(m, item_at(m, shape->first + (uint32_t)i))->value;
+        t->stride[i] = object_at(m, item_at(m, stride->first + (uint32_t)i))->value;
     }
 }
 
@@ -543,13 +564,13 @@ static void fill(const machine *m, const object *tensor, mb_pickle_tensor *t) {
 static int unwrap(machine *m, uint32_t top, uint32_t *dict, int *wrapped, mb_err *e) {
     *wrapped = 0;
     *dict = top;
-    if (OBJECT(m, top)->kind == K_TENSOR)
+    if (object_at(m, top)->kind == K_TENSOR)
         return mb_fail(e, MB_FORMAT, "%s: holds one bare tensor, not a state dict", m->where);
-    if (OBJECT(m, top)->kind != K_DICT)
-        return mb_fail(e, MB_FORMAT, "%s: holds a %s, not a state dict", m->where, kind_words[OBJECT(m, top)->kind]);
-    for (uint32_t i = OBJECT(m, top)->first; i; i = PAIR(m, i)->next) {
-        const pair *p = PAIR(m, i);
-        if (!text_is(m, OBJECT(m, p->key), "state_dict") || OBJECT(m, p->value)->kind != K_DICT)
+    if (object_at(m, top)->kind != K_DICT)
+        return mb_fail(e, MB_FORMAT, "%s: holds a %s, not a state dict", m->where, kind_words[object_at(m, top)->kind]);
+    for (uint32_t i = object_at(m, top)->first; i; i = pair_at(m, i)->next) {
+        const pair *p = pair_at(m, i);
+        if (!text_is(m, object_at(m, p->key), "state_dict") || object_at(m, p->value)->kind != K_DICT)
             continue;
         *dict = p->value;
         *wrapped = 1;
@@ -567,11 +588,11 @@ static int walk(machine *m, uint32_t top, mb_pickle_each *each, void *user, mb_e
     if (rc != MB_OK)
         return rc;
     size_t drop = wrapped ? 6 : 0;
-    for (uint32_t i = OBJECT(m, dict)->first; i; i = PAIR(m, i)->next)
-        if (!begins_with_model(m, OBJECT(m, PAIR(m, i)->key)))
+    for (uint32_t i = object_at(m, dict)->first; i; i = pair_at(m, i)->next)
+        if (!begins_with_model(m, object_at(m, pair_at(m, i)->key)))
             drop = 0;
-    for (uint32_t i = OBJECT(m, dict)->first; i; i = PAIR(m, i)->next) {
-        const object *key = OBJECT(m, PAIR(m, i)->key), *value = OBJECT(m, PAIR(m, i)->value);
+    for (uint32_t i = object_at(m, dict)->first; i; i = pair_at(m, i)->next) {
+        const object *key = object_at(m, pair_at(m, i)->key), *value = object_at(m, pair_at(m, i)->value);
         if (key->kind != K_TEXT)
             return mb_fail(e, MB_FORMAT, "%s: the state dict has a %s as key", m->where, kind_words[key->kind]);
         mb_pickle_tensor t = {.name = (const char *)m->data + key->value + drop, .name_length = key->last - drop};

@@ -201,7 +201,7 @@ static json_t *entry_of(const mb_tensor *t, int64_t begin, int64_t bytes) {
         }
     if (shape)
         entry = json_pack("{s:s, s:o, s:[I,I]}", "dtype", mb_dtype_name(t->dtype), "shape", shape, "data_offsets",
-                          (json_int_t)begin, (json_int_t)(begin + bytes));
+                          (json_int_t)begin, (json_int_t)begin + (json_int_t)bytes);
     return entry; /* json_pack released shape if it failed */
 }
 

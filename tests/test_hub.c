@@ -123,7 +123,7 @@ static void paths(void **state) {
     char missing[1024];
     snprintf(missing, sizeof missing, "%s/more/x", tree("model"));
     absent(missing, MB_NOTFOUND, "/model exists, what follows does not", "no such folder");
-    absent("", MB_NOTFOUND, "empty", "ORG/NAME" + 8);
+    absent("", MB_NOTFOUND, "empty", "");
     absent("caduceus-x", MB_NOTFOUND, "there is kuleshov-group/caduceus-x", "say that");
     absent("nobody-knows-this", MB_NOTFOUND, "no such folder or file", "ORG/NAME");
     absent("/nowhere/at/all", MB_NOTFOUND, "(/ exists", "no such");
