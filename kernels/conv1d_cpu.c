@@ -12,26 +12,32 @@ mbk_conv_fn MBK_NAME(conv_fwd), MBK_NAME(conv_step);
 enum { GROUP = 4, CHUNK = 512 }; /* rows computed together; channels per sweep */
 static const float no_state[CHUNK];
 
-/* G output rows of `channels` channels; in: the K-1+G input rows, oldest first; out: G rows; w, b at the first channel.
- */
+/* G output rows at channels e .. e+n-1, n <= VLANES; in: the K-1+G input rows, oldest first; out: G rows; w, b
+ * likewise. */
+VINLINE void conv_vector(const int G, const int K, const mbk_conv *a, int e, const int n, const float *const *in,
+                         float *const *out, const float *w, const float *b) {
+    vf c[GROUP];
+    VUNROLL
+    for (int g = 0; g < G; g++)
+        c[g] = b ? v_load_n(b + e, n) : (vf){0};
+    for (int j = 0; j < K; j++) {
+        vf wj = v_load_n(w + j * a->ldw + e, n);
+        VUNROLL
+        for (int g = 0; g < G; g++)
+            c[g] += wj * v_load_n(in[g + j] + e, n);
+    }
+    VUNROLL
+    for (int g = 0; g < G; g++)
+        v_store_n(out[g] + e, a->silu ? v_silu(c[g]) : c[g], n);
+}
+
 VINLINE void conv_rows(const int G, const int K, const mbk_conv *a, int channels, const float *const *in,
                        float *const *out, const float *w, const float *b) {
-    for (int e = 0; e < channels; e += VLANES) {
-        const int n = channels - e;
-        vf c[GROUP];
-        VUNROLL
-        for (int g = 0; g < G; g++)
-            c[g] = b ? v_load_n(b + e, n) : (vf){0};
-        for (int j = 0; j < K; j++) {
-            vf wj = v_load_n(w + j * a->ldw + e, n);
-            VUNROLL
-            for (int g = 0; g < G; g++)
-                c[g] += wj * v_load_n(in[g + j] + e, n);
-        }
-        VUNROLL
-        for (int g = 0; g < G; g++)
-            v_store_n(out[g] + e, a->silu ? v_silu(c[g]) : c[g], n);
-    }
+    int e = 0;
+    for (; e + VLANES <= channels; e += VLANES)
+        conv_vector(G, K, a, e, VLANES, in, out, w, b);
+    if (e < channels)
+        conv_vector(G, K, a, e, channels - e, in, out, w, b);
 }
 
 typedef void conv_rows_fn(const mbk_conv *, int, const float *const *, float *const *, const float *, const float *);
@@ -83,24 +89,28 @@ int MBK_NAME(conv_fwd)(const mbk_ctx *ctx, const mbk_conv *a) {
     return MB_OK;
 }
 
-/* One token: the state moves up one row in the same sweep that reads it. */
+/* One token at channels e .. e+n-1. The state moves up one row in the same sweep that reads it; all is loaded before
+ * any of it is stored, because rows that lie 4 KiB apart would make the loads wait for the stores. */
+VINLINE void step_vector(const int K, const mbk_conv *a, int e, const int n) {
+    vf x[MBK_CONV_MAX_K], c = a->b ? v_load_n(a->b + e, n) : (vf){0};
+    for (int j = 0; j < K - 1; j++)
+        x[j] = a->state ? v_load_n(a->state + j * a->ldstate + e, n) : (vf){0};
+    x[K - 1] = v_load_n(a->x + e, n);
+    for (int j = 0; j < K; j++)
+        c += v_load_n(a->w + j * a->ldw + e, n) * x[j];
+    for (int j = 0; j < K - 1 && a->state; j++)
+        v_store_n(a->state + j * a->ldstate + e, x[j + 1], n);
+    v_store_n(a->y + e, a->silu ? v_silu(c) : c, n);
+}
+
 int MBK_NAME(conv_step)(const mbk_ctx *ctx, const mbk_conv *a) {
+    int e = 0;
     (void)ctx;
     MBK_ASSERT(a->L == 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K);
-    for (int e = 0; e < a->E; e += VLANES) {
-        const int n = a->E - e;
-        vf c = a->b ? v_load_n(a->b + e, n) : (vf){0};
-        for (int j = 0; j < a->K; j++) {
-            vf x = {0};
-            if (j == a->K - 1)
-                x = v_load_n(a->x + e, n);
-            else if (a->state)
-                x = v_load_n(a->state + j * a->ldstate + e, n);
-            c += v_load_n(a->w + j * a->ldw + e, n) * x;
-            if (j > 0 && a->state)
-                v_store_n(a->state + (j - 1) * a->ldstate + e, x, n);
-        }
-        v_store_n(a->y + e, a->silu ? v_silu(c) : c, n);
-    }
+    if (a->K == 4)
+        for (; e + VLANES <= a->E; e += VLANES)
+            step_vector(4, a, e, VLANES);
+    for (; e < a->E; e += VLANES)
+        step_vector(a->K, a, e, a->E - e);
     return MB_OK;
 }

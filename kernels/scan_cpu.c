@@ -63,35 +63,48 @@ static void load_block(const mbk_scan *s, int e, int n, work *w) {
     }
 }
 
-static void prepare(const rows *r, int softplus_dt, int from, int count, work *w) {
-    for (int at = 0; at < r->n; at += VLANES) {
-        const int left = r->n - at;
-        const vf bias = v_load(w->bias + at), skip = v_load(w->skip + at);
-        for (int i = 0; i < count; i++) {
-            const ptrdiff_t t = from + i;
-            vf x = v_load_n(r->x + t * r->ldx + at, left);
-            vf d = v_load_n(r->dt + t * r->lddt + at, left) + bias;
-            vf y = skip * x;
-            if (softplus_dt)
-                d = v_softplus(d);
-            if (r->y_add)
-                y += v_load_n(r->y_add + t * r->ldyadd + at, left);
-            v_store(w->d[i] + at, decay_step(d));
-            v_store(w->u[i] + at, d * x);
-            v_store(w->y[i] + at, y);
-        }
+/* Lanes at .. at+n-1, n <= VLANES. */
+VINLINE void prepare_lanes(const rows *r, int softplus_dt, int from, int count, work *w, int at, const int n) {
+    const vf bias = v_load(w->bias + at), skip = v_load(w->skip + at);
+    for (int i = 0; i < count; i++) {
+        const ptrdiff_t t = from + i;
+        vf x = v_load_n(r->x + t * r->ldx + at, n);
+        vf d = v_load_n(r->dt + t * r->lddt + at, n) + bias;
+        vf y = skip * x;
+        if (softplus_dt)
+            d = v_softplus(d);
+        if (r->y_add)
+            y += v_load_n(r->y_add + t * r->ldyadd + at, n);
+        v_store(w->d[i] + at, decay_step(d));
+        v_store(w->u[i] + at, d * x);
+        v_store(w->y[i] + at, y);
     }
 }
 
+VINLINE void finish_lanes(const rows *r, int from, int count, work *w, int at, const int n) {
+    for (int i = 0; i < count; i++) {
+        const ptrdiff_t t = from + i;
+        vf y = v_load(w->y[i] + at);
+        if (r->z)
+            y *= v_silu(v_load_n(r->z + t * r->ldz + at, n));
+        v_store_n(r->y + t * r->ldy + at, y, n);
+    }
+}
+
+static void prepare(const rows *r, int softplus_dt, int from, int count, work *w) {
+    int at = 0;
+    for (; at + VLANES <= r->n; at += VLANES)
+        prepare_lanes(r, softplus_dt, from, count, w, at, VLANES);
+    if (at < r->n)
+        prepare_lanes(r, softplus_dt, from, count, w, at, r->n - at);
+}
+
 static void finish(const rows *r, int from, int count, work *w) {
-    for (int at = 0; at < r->n; at += VLANES)
-        for (int i = 0; i < count; i++) {
-            const ptrdiff_t t = from + i;
-            vf y = v_load(w->y[i] + at);
-            if (r->z)
-                y *= v_silu(v_load_n(r->z + t * r->ldz + at, r->n - at));
-            v_store_n(r->y + t * r->ldy + at, y, r->n - at);
-        }
+    int at = 0;
+    for (; at + VLANES <= r->n; at += VLANES)
+        finish_lanes(r, from, count, w, at, VLANES);
+    if (at < r->n)
+        finish_lanes(r, from, count, w, at, r->n - at);
 }
 
 /* A block of NB states of one vector of channels: rows of d, u, y, a2 and state are LANES apart. */
@@ -195,24 +208,29 @@ typedef struct step_work {
     float d[STEP_CHANNELS], u[STEP_CHANNELS], y[STEP_CHANNELS];
 } step_work;
 
-/* States k .. k+NB-1 of channels e .. e+count-1. */
-VINLINE void step_states(const int NB, const mbk_scan *s, int k, int e, int count, step_work *w) {
-    for (int i = 0; i < count; i += VLANES) {
-        const int left = count - i;
-        const vf d = v_load_n(w->d + i, left), u = v_load_n(w->u + i, left);
-        vf y = v_load_n(w->y + i, left);
-        VUNROLL
-        for (int n = 0; n < NB; n++) {
-            vf h = u * s->B[k + n];
-            if (s->state) {
-                float *state = s->state + (k + n) * s->lds + e + i;
-                h += v_exp2(d * v_load_n(s->a2 + (k + n) * s->lda + e + i, left)) * v_load_n(state, left);
-                v_store_n(state, h, left);
-            }
-            y += h * s->C[k + n];
+/* States k .. k+NB-1 of channels e+i .. e+i+n-1, n <= VLANES. */
+VINLINE void step_vector(const int NB, const mbk_scan *s, int k, int e, int i, const int n, step_work *w) {
+    const vf d = v_load_n(w->d + i, n), u = v_load_n(w->u + i, n);
+    vf y = v_load_n(w->y + i, n);
+    VUNROLL
+    for (int j = 0; j < NB; j++) {
+        vf h = u * s->B[k + j];
+        if (s->state) {
+            float *state = s->state + (k + j) * s->lds + e + i;
+            h += v_exp2(d * v_load_n(s->a2 + (k + j) * s->lda + e + i, n)) * v_load_n(state, n);
+            v_store_n(state, h, n);
         }
-        v_store_n(w->y + i, y, left);
+        y += h * s->C[k + j];
     }
+    v_store_n(w->y + i, y, n);
+}
+
+VINLINE void step_states(const int NB, const mbk_scan *s, int k, int e, int count, step_work *w) {
+    int i = 0;
+    for (; i + VLANES <= count; i += VLANES)
+        step_vector(NB, s, k, e, i, VLANES, w);
+    if (i < count)
+        step_vector(NB, s, k, e, i, count - i, w);
 }
 
 static void step_chunk(const mbk_scan *s, int e, int count, step_work *w) {
