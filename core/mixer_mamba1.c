@@ -438,16 +438,26 @@ static int step_blocks(const mamba *m, const mb_step *s, const work *w) {
     return rc;
 }
 
+/* in_proj and convolution of this worker's channels: what the one makes only the same worker's other needs. */
+static int step_channels(const mamba *m, const mb_step *s, const work *w) {
+    const mbk_ctx ctx = {s->worker, NULL};
+    const mamba_dir *d = &m->dir[0];
+    int from, to, rc = MB_OK;
+    share(m->E, 16, s->worker, s->workers, &from, &to);
+    for (int half = 0; half < 2 && from < to && rc == MB_OK; half++) {
+        const int first = half * m->E + from, last = half * m->E + to;
+        rc = m->ops->linear_step(&ctx, d->in_proj, first, last, s->u, w->xz);
+        for (int i = first; d->in_b && i < last; i++)
+            w->xz[i] += d->in_b[i];
+    }
+    return rc == MB_OK ? step_conv(m, s, w, from, to) : rc;
+}
+
 static int causal_step(const mb_mixer *mixer, const mb_step *s) {
     const mamba *m = as_mamba(mixer);
     const mamba_dir *d = &m->dir[0];
     work w = carve_work(m, 1, s->scratch);
-    int from, to, rc, worst;
-    worst = step_product(m, s, d->in_proj, d->in_b, 2 * m->E, s->u, w.xz);
-#pragma omp barrier
-    share(m->E, CHANNEL_BLOCK, s->worker, s->workers, &from, &to);
-    rc = step_conv(m, s, &w, from, to);
-    worst = rc != MB_OK ? rc : worst;
+    int rc, worst = step_channels(m, s, &w);
 #pragma omp barrier
     rc = step_product(m, s, d->x_proj, NULL, m->X, w.conv, w.xdbl);
     worst = rc != MB_OK ? rc : worst;
