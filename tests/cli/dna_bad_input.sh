@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# dna-mamba and everything that can be wrong with what it is given: an exit code, one sentence with the place, no output.
+. "$(dirname "$0")/lib.sh"
+need_program dna-mamba
+dna=$bin/dna-mamba model=$top/genomics/models/demo
+mkdir "$tmp/w" && cd "$tmp/w" || exit 1
+cp "$top/genomics/data/phix174.fa" p.fa
+cp "$top/genomics/data/lambda.fa.gz" l.fa.gz
+clean() { [ -z "$(ls | grep -E '^out|partial|\.tmp\.' || :)" ]; }
+
+# refused STATUS "words of the message" "what" ARGS...: ends with STATUS, says words on stderr, leaves nothing.
+refused() {
+    local want=$1 words=$2 what=$3
+    shift 3
+    check "$what ends with $want" exits "$want" "$dna" "$@"
+    check "$what: says '$words'" has "$err" "$words"
+    check "$what: nothing is left" clean
+    rm -f out*
+}
+embed() { refused "$1" "$2" "$3" embed "${@:4}" -m "$model" -o out.npy; }
+
+embed 1 "no-such.fa: cannot be opened" "missing FASTA" no-such.fa
+: >empty.fa
+embed 65 "empty.fa: holds no sequence" "empty file" empty.fa
+printf '>a\nACGT\n>b\n>c\nAC\n' >e.fa
+embed 65 "e.fa:3: record 2 'b': has no bases" "empty record" e.fa
+printf 'ACGT\n' >n.fa
+embed 65 "n.fa:1:" "no header" n.fa
+printf '>a\nACGT\n>b\nACXT\nAC!T\n' >x.fa
+embed 65 "x.fa:3: record 2 'b': base 7: '!'" "bad letter" x.fa
+printf '>a\nAC-GT\n' >g.fa
+embed 65 "--gaps n" "gap" g.fa
+embed 65 "ambiguity" "IUPAC code refused" x.fa --ambiguous error
+printf '>a\nACGT\n>a\nACGT\n' >d.fa
+embed 65 "d.fa:3: record 2 'a': the name came before" "name given twice" d.fa
+head -c 5000 l.fa.gz >cut.fa.gz
+embed 65 "cut short" "truncated BGZF" cut.fa.gz
+head -c $(($(stat -c %s l.fa.gz) - 28)) l.fa.gz >noeof.fa.gz
+embed 65 "end marker is missing" "BGZF without its end" noeof.fa.gz
+gzip -dc l.fa.gz | gzip >plain.fa.gz
+head -c 9000 plain.fa.gz >cutp.fa.gz
+embed 65 "cut short" "truncated gzip" cutp.fa.gz
+cp l.fa.gz flip.fa.gz && printf '\xff' | dd of=flip.fa.gz bs=1 seek=6000 conv=notrunc 2>/dev/null
+embed 65 "flip.fa.gz" "damaged BGZF" flip.fa.gz
+printf '@r\nACGT\n+\nII' >q.fq
+embed 65 "cut short" "FASTQ cut short" q.fq
+printf 'BAM\1nonsense' >bad.bam
+embed 65 "bad.bam" "corrupt BAM" bad.bam
+embed 2 "is a folder" "folder as input" .
+
+embed 1 "NC_001422.1" "unknown contig" p.fa --regions chr1:1-10
+embed 1 "outside" "region outside" p.fa --regions NC_001422.1:5000-5387
+printf 'NC_001422.1\t0\t100\nNC_001422.1\t5000\t6000\n' >out-of.bed && mv out-of.bed r.bed
+embed 1 "r.bed:2:" "BED line outside" p.fa --regions r.bed
+printf 'NC_001422.1\t10\t5\n' >r.bed
+embed 65 "r.bed:1:" "BED line backwards" p.fa --regions r.bed
+embed 1 "bgzip" "regions of plain gzip" plain.fa.gz --regions NC_001416.1:1-10
+printf 'NC_001422.1\t5386\t60\t0\t61\n' >p.fa.fai
+embed 65 "p.fa.fai:1:" "corrupt FAI" p.fa --regions NC_001422.1:1-10
+rm p.fa.fai
+
+# Outputs that cannot be written.
+refused 74 "folder does not exist" "missing output folder" embed p.fa -m "$model" -o no/such/out.npy
+mkdir folder
+refused 74 "is a folder" "folder as output" embed p.fa -m "$model" -o folder --format npy
+if [ -e /dev/full ]; then
+    refused 74 "No space left" "full disk" embed p.fa -m "$model" -o /dev/full --format tsv
+    "$dna" embed p.fa -m "$model" -o - >/dev/full 2>err.txt
+    check "full disk under standard output ends with 74" [ $? = 74 ]
+    "$dna" score p.fa -m "$model" >/dev/full 2>err.txt
+    check "score: full disk under standard output ends with 74" [ $? = 74 ]
+fi
+(ulimit -f 200 && exec "$dna" embed p.fa -m "$model" -o out.npy --pool none) 2>err.txt
+check "file-size limit ends with 74" [ $? = 74 ]
+check "file-size limit: the message names the output" has "$(cat err.txt)" "out.npy"
+check "file-size limit: nothing is left" clean
+(ulimit -f 20 && exec "$dna" embed p.fa -m "$model" -o out.h5 --pool none) 2>err.txt
+check "HDF5: file-size limit fails" [ $? != 0 ]
+check "HDF5: nothing is left" clean
+
+# Models.
+cp -r "$model" bad && head -c 300000 "$model/model.safetensors" >bad/model.safetensors
+refused 65 "model.safetensors" "truncated weights" embed p.fa -m bad -o out.npy
+cp "$model/model.safetensors" bad/ && sed 's/"d_model": *64/"d_model": 32/' "$model/config.json" >bad/config.json
+refused 65 "bad" "weights of another shape" embed p.fa -m bad -o out.npy
+printf '{"model_type": "caduceus"' >bad/config.json
+refused 65 "line 1" "broken config.json" embed p.fa -m bad -o out.npy
+refused 1 "no/such/model" "missing model" embed p.fa -m no/such/model -o out.npy
+refused 2 "-m" "no model named" embed p.fa -o out.npy
+sed 's/"vocab_size": *16/"vocab_size": 104/; s/"rcps": *true/"rcps": false/; s/"complement_map": *{[^}]*}/"complement_map": null/' "$model/config.json" |
+    tr -d '\n' >c104.json
+if "$bin/seqmamba" create c104.json -o lm >/dev/null 2>&1; then
+    refused 1 "104" "a model of other letters" embed p.fa -m lm -o out.npy
+else
+    skip "no model of other letters could be made"
+fi
+
+# Configurations.
+printf 'pool: mean\npoool: max\nbin: -3\n' >c.yaml
+refused 2 "c.yaml:2" "unknown key in a configuration" embed p.fa -m "$model" -o out.npy --config c.yaml
+refused 2 "did you mean" "misspelt option" embed p.fa -m "$model" -o out.npy --poool mean
+refused 2 ".npy, .h5" "unknown ending" embed p.fa -m "$model" -o out.xyz
+finish
