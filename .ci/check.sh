@@ -47,9 +47,10 @@ check_tidy() { # key: the tool, its configuration and all that the compiler sees
         grep -E ": (error|warning):" $cache/tidy-$key.log; rm -f $cache/tidy-$key.log; exit 1' | sed "s|$PWD/||" | sort -u
     return "${PIPESTATUS[1]}"
 }
-check_cppcheck() {
-    sources | xargs cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability --inline-suppr \
-        --error-exitcode=1 --cppcheck-build-dir="$cache" --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=invalidFunctionArg \
+check_cppcheck() { # two suppressions: it takes hexadecimal floats for 0, and loops for ones that may never run
+    sources | grep -v '^tests/' | xargs cppcheck --quiet -j "$jobs" --std=c11 --enable=warning,performance,portability \
+        --inline-suppr --error-exitcode=1 --cppcheck-build-dir="$cache" --suppress=missingIncludeSystem \
+        --suppress=normalCheckLevelMaxBranches --suppress=incorrectLogicOperator --suppress=invalidFunctionArg \
         -I. -D__GNUC__ -D__x86_64__ -DMBK_ISA=generic -DMBK_ISA_generic 2>&1
 }
 check_includes() { bash .ci/include-rule.sh; }
