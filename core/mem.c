@@ -54,9 +54,10 @@ void *mb_malloc(size_t n) {
 }
 
 void *mb_calloc(size_t count, size_t size) {
+    size_t bytes;
     if (!count || !size)
         count = size = 1;
-    return fault_due() ? NULL : counted(calloc(count, size));
+    return __builtin_mul_overflow(count, size, &bytes) || fault_due() ? NULL : counted(calloc(count, size));
 }
 
 void *mb_realloc(void *p, size_t n) {

@@ -142,10 +142,11 @@ void mb_options_help(const char *program, const mb_verb *verb, int columns, FILE
             fputs("\nOptions of every command:\n", f);
         print_field(f, &fs.field[i], columns);
     }
-    fputs(
-        "\nOrder: defaults, then --config, then --set, then flags. Each option is a key of the --config file under its "
-        "name.\n",
-        f);
+    static const char order[] =
+        "Order: defaults, then --config, then --set, then flags. Each option is a key of the --config "
+        "file under its name.";
+    fputc('\n', f);
+    wrap(f, order, sizeof order - 1, 0, 0, columns);
     mb_fields_free(&fs);
 }
 
@@ -163,8 +164,12 @@ void mb_options_help_program(const char *program, const char *tagline, const mb_
         fprintf(f, "  %-*s  ", widest, v->name);
         wrap(f, v->summary, strlen(v->summary), widest + 4, widest + 4, columns);
     }
-    fprintf(f, "\n\"%s COMMAND --help\" says all about a command; \"%s --version\" the version and build.\n", program,
-            program);
+    char *tail = mb_asprintf("\"%s COMMAND --help\" says all about a command; \"%s --version\" the version and build.",
+                             program, program);
+    fputc('\n', f);
+    if (tail)
+        wrap(f, tail, strlen(tail), 0, 0, columns);
+    mb_free(tail);
 }
 
 void mb_version_print(const char *program, FILE *f) {
