@@ -271,24 +271,38 @@ int mb_provenance_number(mb_provenance *p, const char *key, double value) {
     return put(p->notes, key, v) ? MB_NOMEM : MB_OK;
 }
 
+typedef struct sink {
+    mb_out *out;
+    mb_err *e;
+    int rc; /* first failure: jansson 2.14 forgets those of object keys */
+} sink;
+
+static int take_text(const char *piece, size_t n, void *data) {
+    sink *s = data;
+    if (s->rc == MB_OK)
+        s->rc = mb_out_write(s->out, piece, n, s->e);
+    return s->rc ? -1 : 0;
+}
+
 int mb_provenance_write(mb_provenance *p, const char *path, mb_err *e) {
-    mb_out *out = NULL;
+    sink s = {.e = e};
     int bad = put_time(p->root, "end", time(NULL)) |
               put(p->root, "wall_seconds", json_real(mb_clock_seconds() - p->wall)) |
               put(p->root, "cpu_seconds", json_real(mb_cpu_seconds() - p->cpu)) |
               put_count(p->root, "peak_memory_bytes", (double)mb_peak_rss_bytes());
-    char *body = bad ? NULL : json_dumps(p->root, JSON_INDENT(2));
-    if (!body)
+    if (bad)
         return mb_fail(e, MB_NOMEM, "%s: out of memory for the record of the run", path);
-    int rc = mb_out_create(&out, path, e);
-    if (rc == MB_OK && ((rc = mb_out_write(out, body, strlen(body), e)) || (rc = mb_out_write(out, "\n", 1, e)))) {
-        mb_out_abort(out);
-        out = NULL;
+    int rc = mb_out_create(&s.out, path, e);
+    if (rc)
+        return rc;
+    bad = json_dump_callback(p->root, take_text, &s, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    if (!bad)
+        bad = take_text("\n", 1, &s);
+    if (bad || s.rc) {
+        mb_out_abort(s.out);
+        return s.rc ? s.rc : mb_fail(e, MB_NOMEM, "%s: out of memory for the record of the run", path);
     }
-    if (rc == MB_OK)
-        rc = mb_out_commit(out, e);
-    mb_free(body); /* jansson allocates by core/mem.h */
-    return rc;
+    return mb_out_commit(s.out, e);
 }
 
 void mb_provenance_free(mb_provenance *p) {
