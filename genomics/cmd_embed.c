@@ -32,9 +32,8 @@ static const mb_option OPTIONS[] = {
      .offset = offsetof(V, pool),
      .def = "mean",
      .choices = DNA_POOL_CHOICES,
-     .help =
-         "none: a row per base. mean, max: a row per sequence (or bin), over all positions, N too. center: the row of "
-         "position length/2, from 0."},
+     .help = "none: a row per base. mean, max: a row per sequence (or bin), over all positions, N too. center: the row "
+             "of position length/2, from 0."},
     {.key = "bin",
      .type = MB_OPT_INT,
      .offset = offsetof(V, bin),
@@ -55,9 +54,9 @@ static const mb_option OPTIONS[] = {
      .offset = offsetof(V, stream),
      .def = "residual",
      .choices = "residual|original",
-     .help = "What is meant by the stream that enters layer l: residual, the sum of the embedding and of all that the "
-             "layers before added; original, what the layer before added, which the original Caduceus code lists as "
-             "hidden_states[l]. The same for the last."},
+     .help = "What is meant by the stream that enters layer l: residual, the sum of the embedding and of all that "
+             "the layers before added; original, what the layer before added, which the original Caduceus code lists "
+             "as hidden_states[l]. The same for the last."},
     {.key = "strand",
      .type = MB_OPT_CHOICE,
      .offset = offsetof(V, strand),
@@ -65,12 +64,10 @@ static const mb_option OPTIONS[] = {
      .choices = EMBED_STRAND_CHOICES,
      .help =
          "forward: the run over the sequence, d_model columns. both: next to it the run over the reverse complement, "
-         "put "
-         "back in forward order; for RC-equivariant models these 2 d_model columns are the original's hidden state. "
-         "conjoin: the average of the two, d_model columns, the same for a sequence and its reverse complement (but "
-         "for "
-         "the order of rows). auto: both for RC-equivariant models, forward for others, where both runs the model "
-         "twice."},
+         "put back in forward order; for RC-equivariant models these 2 d_model columns are the original's hidden "
+         "state. conjoin: the average of the two, d_model columns, the same for a sequence and its reverse "
+         "complement (but for the order of rows). auto: both for RC-equivariant models, forward for others, where "
+         "both runs the model twice."},
     {.key = "dtype",
      .type = MB_OPT_CHOICE,
      .offset = offsetof(V, dtype),
@@ -101,8 +98,8 @@ static const mb_option OPTIONS[] = {
      .offset = offsetof(V, resume),
      .def = "false",
      .help =
-         "Go on after the last batch that an interrupted run with the same options saved (FILE.partial); the result is "
-         "the same to the byte. Nothing there: begin. Already finished by the same options: nothing to do."},
+         "Go on after the last batch that an interrupted run with the same options saved (FILE.partial); the result "
+         "is the same to the byte. Nothing there: begin. Already finished by the same options: nothing to do."},
     {.key = "scan",
      .type = MB_OPT_BOOL,
      .offset = offsetof(V, scan),
@@ -119,25 +116,19 @@ static const mb_option OPTIONS[] = {
 
 static const char DETAILS[] =
     "Writes the hidden states of a model over DNA sequences: FASTA or FASTQ (plain, gzip, BGZF), SAM, BAM or CRAM, "
-    "told by "
-    "content; - is standard input. Each record, or with --regions each region, is one sequence, and is run exactly, "
-    "whatever its length and --memory: a chromosome needs no windows. One base is one token; no [CLS] or [SEP] is "
-    "added and "
-    "nothing is padded. Lower-case letters count as upper case, N and ambiguity codes as N (see --n-as), U as T.\n"
+    "told by content; - is standard input. Each record, or with --regions each region, is one sequence, and is run "
+    "exactly, whatever its length and --memory: a chromosome needs no windows. One base is one token; no [CLS] or "
+    "[SEP] is added and nothing is padded. Lower-case letters count as upper case, N and ambiguity codes as N (see "
+    "--n-as), U as T.\n"
     "\n"
     "A .npy result has rows in input order; FILE.index.tsv tells which are whose: row_start, row_end (half open), "
-    "name, "
-    "offset and length within the record, contig, start, end (0-based, half open), strand, n_count. HDF5 holds "
-    "/embeddings "
-    "(pooled) or /sequences/NAME (one dataset per sequence, with its place as attributes) and /index. TSV rows carry "
-    "these "
-    "columns themselves. Reads: start and end are those of the alignment.\n"
+    "name, offset and length within the record, contig, start, end (0-based, half open), strand, n_count. HDF5 holds "
+    "/embeddings (pooled) or /sequences/NAME (one dataset per sequence, with its place as attributes) and /index. "
+    "TSV rows carry these columns themselves. Reads: start and end are those of the alignment.\n"
     "\n"
     "The result appears when it is complete. Until then its rows are in FILE.partial, and SIGINT, SIGTERM or SIGUSR2 "
-    "(exit "
-    "code 75), a full disk or a crash lose at most one --batch: repeat the command with --resume. The bytes do not "
-    "depend "
-    "on --threads or --memory.\n"
+    "(exit code 75), a full disk or a crash lose at most one --batch: repeat the command with --resume. The bytes do "
+    "not depend on --threads or --memory.\n"
     "\n"
     "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o phix.npy\n"
     "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o lambda.h5 --bin 1000\n"

@@ -33,11 +33,9 @@ static const mb_option OPTIONS[] = {
      .type = MB_OPT_BOOL,
      .offset = offsetof(V, certify),
      .def = "false",
-     .help =
-         "Run random sequences and print how far the model is from being RC-equivariant (where it should be), from the "
-         "same bits for any memory budget and number of threads, and from the same numbers with another tile. Ends "
-         "with "
-         "1 when a law is broken."},
+     .help = "Run random sequences and print how far the model is from being RC-equivariant (where it should be), from "
+             "the same bits for any memory budget and number of threads, and from the same numbers with another tile. "
+             "Ends with 1 when a law is broken."},
     {.key = "tol",
      .type = MB_OPT_FLOAT,
      .offset = offsetof(V, tol),
@@ -45,8 +43,7 @@ static const mb_option OPTIONS[] = {
      .max = 1,
      .meta = "X",
      .help = "--certify: largest difference allowed, relative to the value or the root mean square, whichever is "
-             "larger. Laws "
-             "about bits allow none."},
+             "larger. Laws about bits allow none."},
     {.key = "json", .type = MB_OPT_BOOL, .offset = offsetof(V, json), .def = "false", .help = "Print JSON."},
     {.key = "precision",
      .type = MB_OPT_CHOICE,
@@ -69,9 +66,8 @@ static const mb_option OPTIONS[] = {
 #undef V
 
 static const char DETAILS[] =
-    "Prints what a model is: family, shape, parameters by part, the file it came from with its SHA-256, how it will be "
-    "run, "
-    "and an estimate of memory and time for one sequence, from a short trial on this machine.\n"
+    "Prints what a model is: family, shape, parameters by part, the file it came from with its SHA-256, how it will "
+    "be run, and an estimate of memory and time for one sequence, from a short trial on this machine.\n"
     "\n"
     "  dna-mamba info genomics/models/demo\n"
     "  dna-mamba info genomics/models/demo --length 250M --memory 8G\n"

@@ -45,11 +45,9 @@ static const mb_option OPTIONS[] = {
      .offset = offsetof(V, scheme),
      .def = "auto",
      .choices = SCORE_SCHEME_CHOICES,
-     .help =
-         "causal: each base given those before it. masked: pseudo-log-likelihood, each base masked and given the "
-         "others. "
-         "auto: causal for left-to-right models, masked for bidirectional ones. A left-to-right model that was trained "
-         "on masks wants masked."},
+     .help = "causal: each base given those before it. masked: pseudo-log-likelihood, each base masked and given the "
+             "others. auto: causal for left-to-right models, masked for bidirectional ones. A left-to-right model that "
+             "was trained on masks wants masked."},
     {.key = "mask_stride",
      .type = MB_OPT_INT,
      .offset = offsetof(V, mask_stride),
@@ -57,8 +55,7 @@ static const mb_option OPTIONS[] = {
      .max = 1e9,
      .meta = "K",
      .help = "masked: K passes over a sequence; pass j masks positions j, j+K, j+2K, ... 0: one position at a time, "
-             "which is "
-             "the exact pseudo-log-likelihood and takes as many passes as the sequence has bases."},
+             "which is the exact pseudo-log-likelihood and takes as many passes as the sequence has bases."},
     {.key = "softmax",
      .type = MB_OPT_CHOICE,
      .offset = offsetof(V, softmax),
@@ -90,12 +87,10 @@ static const mb_option OPTIONS[] = {
 
 static const char DETAILS[] =
     "Prints, for each sequence, the log-likelihood that a model with a language-model head gives it: name, offset, "
-    "length, "
-    "contig, start, end, strand, n_count, scored (bases), loglik (natural logarithm, sum), bits_per_base, order0_bits. "
-    "order0_bits is the entropy of the sequence's own A, C, G, T frequencies: a model that has learned nothing but the "
-    "composition comes no lower. N and ambiguity codes are context but are not scored; a causal model does not score "
-    "the "
-    "first base. Totals over all sequences go to standard error and to FILE.run.json.\n"
+    "length, contig, start, end, strand, n_count, scored (bases), loglik (natural logarithm, sum), bits_per_base, "
+    "order0_bits. order0_bits is the entropy of the sequence's own A, C, G, T frequencies: a model that has learned "
+    "nothing but the composition comes no lower. N and ambiguity codes are context but are not scored; a causal "
+    "model does not score the first base. Totals over all sequences go to standard error and to FILE.run.json.\n"
     "\n"
     "  dna-mamba score genomics/data/phix174.fa -m genomics/models/demo\n"
     "  dna-mamba score genomics/data/phix174.fa -m genomics/models/demo --window 100 --mask-stride 0 -o windows.tsv\n"
@@ -214,9 +209,9 @@ static int run_batches(job *j, mb_err *e) {
     dna_items *items = NULL;
     dna_batch b = {0};
     int more = 0;
-    int rc = mb_out_printf(j->out, e,
-                           "name\toffset\tlength\tcontig\tstart\tend\tstrand\tn_count\tscored\tloglik\tbits_per_base\t"
-                           "order0_bits\n");
+    int rc = mb_out_printf(
+        j->out, e,
+        "name\toffset\tlength\tcontig\tstart\tend\tstrand\tn_count\tscored\tloglik\tbits_per_base\torder0_bits\n");
     if (!rc)
         rc = dna_items_open(&items, &j->items, &j->alphabet, e);
     while (!rc && (more = dna_items_next(items, &b, e)) > 0)

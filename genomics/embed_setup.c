@@ -62,8 +62,8 @@ static int set_layers(embed *j, mb_err *e) {
         long l = strncmp(p, "last", 4) ? strtol(p, &end, 10) : (end = (char *)(uintptr_t)p + 4, last);
         if (end == p || (*end && *end != ',') || l < 0 || l > last)
             return mb_fail(e, MB_USAGE,
-                           "--layer %s: expected last, all, or numbers from 0 (the embedding) to %d (= last, after the "
-                           "final norm), separated by commas",
+                           "--layer %s: expected last, all, or numbers from 0 (the embedding) to %d (= last, after "
+                           "the final norm), separated by commas",
                            text, last);
         j->layer[j->n_layers++] = (int)l;
         p = *end ? end + 1 : NULL;

@@ -122,8 +122,8 @@ static int name_paths(paths *p, const char *folder, const char *path, int compre
 
 static int fail_build(const char *path, mb_err *e) {
     return mb_fail(e, MB_FORMAT,
-                   "%s: cannot be indexed: it is damaged, not FASTA, holds a name twice, or its lines within a record "
-                   "differ in length (samtools faidx names the place)",
+                   "%s: cannot be indexed: it is damaged, not FASTA, holds a name twice, or its lines within a "
+                   "record differ in length (samtools faidx names the place)",
                    path);
 }
 
@@ -255,8 +255,7 @@ int dna_genome_fetch(dna_genome *g, const char *contig, int64_t from, int64_t n,
         if (!piece || got != want)
             return mb_fail(e, MB_FORMAT,
                            "%s: bases %" PRId64 "-%" PRId64
-                           " of %s cannot be read: the file is damaged or its index is not "
-                           "of this file",
+                           " of %s cannot be read: the file is damaged or its index is not of this file",
                            g->path, from + 1, from + want, contig);
         out += want;
         from += want;

@@ -200,8 +200,7 @@ static int check_name(dna_reader *r, dna_record *record, mb_err *e) {
     if (r->options->duplicates == DNA_DUPLICATES_ERROR)
         return mb_fail(e, MB_FORMAT,
                        "%s: the name came before, as record %" PRId64
-                       " of this run (--duplicates number adds a suffix, "
-                       "keep leaves it)",
+                       " of this run (--duplicates number adds a suffix, keep leaves it)",
                        dna_record_place(record, place, sizeof place), before);
     int64_t stem = record->name.n;
     for (int copy = 2; before > 0; copy++) {

@@ -23,8 +23,8 @@ const mb_option verify_options[] = {
      .max = 1,
      .meta = "X",
      .help =
-         "Largest error allowed, relative to the recorded value or to the root mean square of its tensor, whichever is "
-         "larger."},
+         "Largest error allowed, relative to the recorded value or to the root mean square of its tensor, whichever "
+         "is larger."},
     {.key = "io",
      .type = MB_OPT_STRING,
      .offset = offsetof(verify_values, io),

@@ -11,10 +11,9 @@ int main(int argc, char **argv) {
              "prints, for each recorded output, the largest error and where it is. Ends with 0 when all are within "
              "--tol, with 1 when not.\n"
              "\n"
-             "io.safetensors holds input_ids (batch, length) and any of hidden.0 .. hidden.N (the "
-             "original's hidden_states), last_hidden_state, logits, loss (with labels for a masked model, next-token "
-             "otherwise) and "
-             "weighted_loss (with loss_weights). Record them with the original program and check your export:\n"
+             "io.safetensors holds input_ids (batch, length) and any of hidden.0 .. hidden.N (the original's "
+             "hidden_states), last_hidden_state, logits, loss (with labels for a masked model, next-token otherwise) "
+             "and weighted_loss (with loss_weights). Record them with the original program and check your export:\n"
              "\n"
              "  seqmamba verify my_export\n"
              "  seqmamba verify my_export --precision bf16 --tol 0.05",
@@ -27,9 +26,9 @@ int main(int argc, char **argv) {
          .summary = "make a freshly initialised model from a config.json",
          .usage = "CONFIG.json -o DIR [options]",
          .details =
-             "Writes DIR/config.json and DIR/model.safetensors with the original's random initialisation from --seed: "
-             "the start of a training run, or something to measure speed with. The same seed gives the same bytes "
-             "everywhere.\n"
+             "Writes DIR/config.json and DIR/model.safetensors with the original's random initialisation from "
+             "--seed: the start of a training run, or something to measure speed with. The same seed gives the same "
+             "bytes everywhere.\n"
              "\n"
              "  seqmamba create genomics/models/demo/config.json -o /tmp/fresh --seed 7",
          .options = create_options,
