@@ -98,6 +98,11 @@ static void caduceus(void **state) {
     assert_true(c.E == 48 && c.K == 3 && c.R == 7 && c.proj_bias == 1 && c.conv_bias == 0 && c.init.dt_constant);
     survives();
 
+    read_text(
+        "{\"model_type\":\"caduceus\",\"d_model\":6,\"n_layer\":2,\"vocab_size\":16,\"ssm_cfg\":{\"expand\":1.34}}");
+    assert_int_equal(c.E, 8); /* 8/6 written in decimal must not come back as 7 */
+    survives();
+
     read_text("{\"model_type\":\"caduceus\",\"d_model\":32,\"n_layer\":2,\"vocab_size\":16,\"ssm_cfg\":null,"
               "\"bidirectional_strategy\":\"ew_multiply\",\"bidirectional_weight_tie\":false,"
               "\"tie_word_embeddings\":false}");

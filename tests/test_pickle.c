@@ -142,6 +142,7 @@ static void state_dict(void **state) {
     assert_int_equal(six, 6);
     assert_int_equal(mb_weights_find(w, "nothing")->count, 0);
     assert_int_equal(mb_weights_find(w, "parameter")->count, 1);
+    assert_ptr_equal(mb_weights_find(w, "parameter")->data, a->data); /* the stride of one element does not matter */
     mb_weights_close(w);
 }
 
@@ -155,6 +156,7 @@ static void strides(void **state) {
     assert_values(one_tensor(5, SIZES(2, 2), SIZES(4, 1)), "w", 4, block);
     assert_values(one_tensor(2, SIZES(2, 3), SIZES(1, 0)), "w", 6, spread);
     assert_values(one_tensor(0, SIZES(2, 2, 1, 2), SIZES(2, 4, INT64_MAX, 1)), "w", 8, cube);
+    assert_values(one_tensor(1, SIZES(2, 1, 2), SIZES(4, INT64_MAX, 1)), "w", 4, (const float[]){1, 2, 5, 6});
     assert_values(one_tensor(11, SIZES(1), SIZES(INT64_MAX)), "w", 1, storage0 + 11);
 }
 
@@ -256,6 +258,51 @@ static void views_outside_their_storage(void **state) {
 
 static void refuse_pickle(bytes *p, int status, const char *words) {
     assert_refused(archive(p), status, words);
+}
+
+/* _rebuild_tensor_v2 with arguments torch never writes. */
+static void wrong_arguments(void **state) {
+    (void)state;
+    static const struct {
+        const char *ops, *words;
+    } cases[] = {
+        {")R", "with 0 arguments"},
+        {"(NNNNNtR", "with 5 arguments"},
+        {"(NNNNNNNNtR", "with 8 arguments"},
+        {"(NNNNNNtR", "are not a storage"},
+        {"(S K\x0b))\x89NtR", NULL}, /* S is the storage */
+        {"(S N))\x89NtR", "are not a storage"},
+        {"(S J\xff\xff\xff\xff))\x89NtR", "are not a storage"},
+        {"(S K\x01J\xfe\xff\xff\xff\x85K\x01\x85\x89NtR", "size and stride"},
+        {"(S K\x01K\x02\x85J\xff\xff\xff\xff\x85\x89NtR", "size and stride"},
+        {"(S K\x01N\x85K\x01\x85\x89NtR", "size and stride"},
+        {"(S K\x01NN\x89NtR", "size and stride"},
+        {"(S K\x01K\x02\x85K\x01\x85\x89N}tR", NULL},
+        {"(S K\x01K\x02\x85K\x01\x85\x89N}K\x01NstR", "lazy conjugate"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bytes p = {0};
+        pk_begin(&p);
+        pk_text(&p, "w");
+        pk_global(&p, "torch._utils", "_rebuild_tensor_v2");
+        for (const char *op = cases[i].ops; *op; op++)
+            if (*op == 'S') {
+                pk_op(&p, "(");
+                pk_text(&p, "storage");
+                pk_global(&p, "torch", "FloatStorage");
+                pk_text(&p, "0");
+                pk_text(&p, "cpu");
+                pk_int(&p, 12);
+                pk_op(&p, "tQ");
+            } else if (*op != ' ') {
+                put(&p, op, 1);
+            }
+        pk_end(&p);
+        if (cases[i].words)
+            refuse_pickle(&p, MB_FORMAT, cases[i].words);
+        else
+            assert_true(open_and_touch(archive(&p)));
+    }
 }
 
 static void strangers(void **state) {
@@ -415,6 +462,13 @@ static void hostile_archives(void **state) {
         zip_make(&file, cases[i].e, cases[i].n, ZIP_PLAIN);
         assert_refused(write_bytes(&file), cases[i].status, cases[i].words);
     }
+    /* a directory that says more than there is: 48 bytes become 80 */
+    const zip_entry whole[] = {pickle, storages[0]};
+    zip_make(&file, whole, 2, ZIP_PLAIN);
+    unsigned char *last = file.at + file.n - 22 - strlen("t/data/0") - 46;
+    assert_memory_equal(last, "PK\1\2", 4);
+    last[20] = last[24] = 80;
+    assert_refused(write_bytes(&file), MB_FORMAT, "does not agree with the directory");
     tree_text(tree("old.bin"), "\x80\x02\x8a\nl\xfc\x9c"
                                "F\xf9 j\xa8P\x19.");
     assert_refused(tree("old.bin"), MB_NOTSUP, "PyTorch before 1.6");
@@ -558,13 +612,21 @@ static void every_allocation_may_fail(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(state_dict),       cmocka_unit_test(strides),
-        cmocka_unit_test(wrapped),          cmocka_unit_test(zip64),
-        cmocka_unit_test(golden),           cmocka_unit_test(views_outside_their_storage),
-        cmocka_unit_test(strangers),        cmocka_unit_test(every_opcode),
-        cmocka_unit_test(hostile_archives), cmocka_unit_test(overlapping_entries),
-        cmocka_unit_test(every_truncation), cmocka_unit_test(bit_flips),
-        cmocka_unit_test(pickle_bit_flips), cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(state_dict),
+        cmocka_unit_test(strides),
+        cmocka_unit_test(wrapped),
+        cmocka_unit_test(zip64),
+        cmocka_unit_test(golden),
+        cmocka_unit_test(views_outside_their_storage),
+        cmocka_unit_test(strangers),
+        cmocka_unit_test(wrong_arguments),
+        cmocka_unit_test(every_opcode),
+        cmocka_unit_test(hostile_archives),
+        cmocka_unit_test(overlapping_entries),
+        cmocka_unit_test(every_truncation),
+        cmocka_unit_test(bit_flips),
+        cmocka_unit_test(pickle_bit_flips),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
