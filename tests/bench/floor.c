@@ -73,7 +73,7 @@ static void *need(size_t bytes) {
 
 /* Median seconds of part(user, thread, threads) on all threads together, after one run that does not count. */
 static double median_seconds(int threads, void (*part)(void *user, int thread, int threads), void *user) {
-    double took[REPEATS];
+    double took[REPEATS] = {0};
     for (int i = -1; i < REPEATS; i++) {
         double start = 0, end = 0;
 #pragma omp parallel num_threads(threads)
@@ -94,20 +94,31 @@ static double median_seconds(int threads, void (*part)(void *user, int thread, i
     return took[REPEATS / 2];
 }
 
-/* Twelve independent chains of vector multiply-adds; the widest vectors that the processor has. */
-#define CHAINS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#define START(i)  v a##i = {start + i};
-#define FMA(i)    a##i = a##i * b + c;
-#define ADD(i)    +a##i[0]
+/* CHAINS independent chains of vector multiply-adds, in registers of the widest vectors that the processor has. */
+enum { CHAINS = 12 };
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 #define FMA_LOOP(name, width, attribute)                                                                               \
     attribute static double name(long n, float start) {                                                                \
         typedef float v __attribute__((vector_size(width)));                                                           \
         const v b = (v){0} + 0.5f * start, c = (v){0} + start;                                                         \
-        CHAINS(START)                                                                                                  \
+        v a[CHAINS];                                                                                                   \
+        double sum = 0;                                                                                                \
+        UNROLL                                                                                                         \
+        for (int k = 0; k < CHAINS; k++)                                                                               \
+            a[k] = c * (float)k;                                                                                       \
         for (long i = 0; i < n; i++) {                                                                                 \
-            CHAINS(FMA)                                                                                                \
+            UNROLL                                                                                                     \
+            for (int k = 0; k < CHAINS; k++)                                                                           \
+                a[k] = a[k] * b + c;                                                                                   \
         }                                                                                                              \
-        return 0.0 CHAINS(ADD);                                                                                        \
+        UNROLL                                                                                                         \
+        for (int k = 0; k < CHAINS; k++)                                                                               \
+            sum += a[k][0];                                                                                            \
+        return sum;                                                                                                    \
     }
 #if defined(__x86_64__)
 FMA_LOOP(fma_avx512, 64, __attribute__((target("avx512f"))))
@@ -137,7 +148,7 @@ static void fma_part(void *user, int thread, int threads) {
 static double vector_rate(int threads) {
     static fma_work w = {.n = 5000000, .start = 1};
     w.width = mbk_ops_isa("avx512") ? 64 : mbk_ops_isa("avx2") ? 32 : 16;
-    return 2.0 * 12 * (w.width / 4) * (double)w.n * threads / median_seconds(threads, fma_part, &w);
+    return 2.0 * CHAINS * w.width / sizeof(float) * (double)w.n * threads / median_seconds(threads, fma_part, &w);
 }
 
 typedef struct read_work {
@@ -170,8 +181,8 @@ static double read_rate(int threads) {
     w.count = (size_t)96 << 20;
     float *data = need(w.count * sizeof *data);
     w.data = data;
-    const double bytes = (double)(w.count / (size_t)threads / 64 * 64) * threads * sizeof *data;
-    const double rate = bytes / median_seconds(threads, read_part, &w);
+    const size_t each = w.count / (size_t)threads / 64 * 64; /* as read_part cuts it */
+    const double rate = (double)each * threads * sizeof *data / median_seconds(threads, read_part, &w);
     free(data);
     return rate;
 }
