@@ -16,15 +16,15 @@ static const uint32_t poison = 0x7fe5a5a5; /* a NaN */
 
 /* ---- arrays -------------------------------------------------------------------------------------------------------
  */
+/* Rates are of aligned rows, as in the programs; cases get what malloc gives. */
 static void *take(check *c, size_t bytes) {
-    void *p = NULL; /* rates are of aligned rows, as in the programs; cases get what malloc gives */
-    if (c->rates ? posix_memalign(&p, 64, bytes) : !(p = malloc(bytes ? bytes : 1)))
-        p = NULL;
+    void *p = c->rates ? aligned_alloc(64, (bytes + 63) / 64 * 64) : malloc(bytes ? bytes : 1);
     if (!p || c->memories == (int)(sizeof c->memory / sizeof *c->memory)) {
         fprintf(stderr, "%s: out of memory\n", c->name);
         exit(2);
     }
-    return c->memory[c->memories++] = p;
+    c->memory[c->memories++] = p;
+    return p;
 }
 
 void check_release(check *c) {

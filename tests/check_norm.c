@@ -53,9 +53,9 @@ static void magnitudes(const problem *p, double *m) {
                 else if (pass == 1)
                     square += (s - mean) * (s - mean) / p->D;
                 else if (pass == 2) {
-                    const double scale = fabs(p->w.at[i]) / sqrt(square + p->eps);
+                    const double scale = fabsf(p->w.at[i]) / sqrt(square + p->eps);
                     m[i] = scale * (fabs(s) + fabs(mean) + steps * (size + fabs(s - mean))) +
-                           (p->bias ? fabs(p->b.at[i]) : 0) + 1e-30;
+                           (p->bias ? fabsf(p->b.at[i]) : 0) + 1e-30;
                     /* the scale of a row of nearly equal values suffers from the error of the mean */
                     m[i] += scale * fabs(s - mean) * steps * size / sqrt(square + p->eps);
                 }

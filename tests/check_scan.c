@@ -88,12 +88,12 @@ static sized step_size(const problem *p, int row, int e) {
 static double advance(const problem *p, int row, int e, sized *h) {
     const mbk_scan *s = &p->args;
     const sized d = step_size(p, row, e);
-    const double x = fabs(s->x[row * s->ldx + e]), ux = d.size * x, uerror = d.error * x + ux + FLT_MIN;
-    double size = (s->skip ? fabs(s->skip[e]) * x : 0) + (s->y_add ? fabs(s->y_add[row * s->ldyadd + e]) : 0);
+    const double x = fabsf(s->x[row * s->ldx + e]), ux = d.size * x, uerror = d.error * x + ux + FLT_MIN;
+    double size = (s->skip ? fabsf(s->skip[e]) * x : 0) + (s->y_add ? fabsf(s->y_add[row * s->ldyadd + e]) : 0);
     double error = 2 * size + 4 * FLT_MIN; /* FLT_MIN: one rounding among the denormal numbers, and to spare */
     for (int n = 0; n < s->N; n++) {
         const double a2 = s->a2[n * s->lda + e], decay = exp2(d.value * a2);
-        const double b = fabs(s->B[row * s->ldb + n]), c = fabs(s->C[row * s->ldc + n]);
+        const double b = fabsf(s->B[row * s->ldb + n]), c = fabsf(s->C[row * s->ldc + n]);
         const double decay_error = decay * (0.7 * fabs(a2) * (d.error + d.size) + 3) + 0x1p-116 / FLT_EPSILON;
         const double before = h[n].size;
         h[n].size = decay * before + ux * b;
@@ -113,7 +113,7 @@ static void magnitudes(const problem *p, double *y, double *state) {
     sized h[MBK_SCAN_MAX_N];
     for (int e = 0; e < s->E; e++) {
         for (int n = 0; n < s->N; n++)
-            h[n] = (sized){.size = p->carried ? fabs(p->state.at[n * p->state.ld + e]) : 0};
+            h[n] = (sized){.size = p->carried ? fabsf(p->state.at[n * p->state.ld + e]) : 0};
         for (int i = 0; i < s->L; i++) {
             const int row = s->reverse ? s->L - 1 - i : i;
             y[row * s->E + e] = advance(p, row, e, h);
