@@ -149,7 +149,7 @@ static void recur_4(const cell *c, int count) {
 static void recur_8(const cell *c, int count) {
     recur(8, c, count);
 }
-#if VREGISTERS == 32
+#if VKEEP >= 16
 static void recur_16(const cell *c, int count) {
     recur(16, c, count);
 }

@@ -15,16 +15,21 @@
 #include <stdint.h>
 #include <string.h>
 
+/* VREGISTERS: vectors that the processor has; VKEEP: those that stay in them through a loop that calls v_exp2, by what
+ * compilers manage in practice. */
 #if defined(MBK_ISA_avx512)
 #define VBYTES     64
 #define VREGISTERS 32
+#define VKEEP      16
 #include <immintrin.h>
 #elif defined(MBK_ISA_avx2)
 #define VBYTES     32
 #define VREGISTERS 16
+#define VKEEP      8
 #include <immintrin.h>
 #else
 #define VBYTES 16
+#define VKEEP  8
 #if defined(__aarch64__)
 #define VREGISTERS 32
 #else
@@ -32,6 +37,8 @@
 #endif
 #if defined(__SSE__)
 #include <xmmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 #endif
 #ifndef MBK_ISA
@@ -117,6 +124,8 @@ VINLINE vf v_at_most(float bound, vf a) {
     return _mm256_min_ps(v_all(bound), a);
 #elif defined(__SSE__)
     return _mm_min_ps(v_all(bound), a);
+#elif defined(__ARM_NEON)
+    return vminq_f32(v_all(bound), a);
 #else
     return v_select(a > v_all(bound), v_all(bound), a);
 #endif
@@ -128,6 +137,8 @@ VINLINE vf v_at_least(float bound, vf a) {
     return _mm256_max_ps(v_all(bound), a);
 #elif defined(__SSE__)
     return _mm_max_ps(v_all(bound), a);
+#elif defined(__ARM_NEON)
+    return vmaxq_f32(v_all(bound), a);
 #else
     return v_select(a < v_all(bound), v_all(bound), a);
 #endif
