@@ -269,9 +269,10 @@ void check_bench(check *c, const char *isa, const char *what, const char *unit, 
     printf("%-12s %-8s %-34s %7.3f G %s/s", c->name, isa, what, rate[SAMPLES / 2] * 1e-9, unit);
     if (bytes > 0)
         printf(" (%.1f GB/s)", rate[SAMPLES / 2] * bytes * 1e-9);
-    printf(", %.1f FMA flops each", cost[SAMPLES / 2]);
+    printf(", %.1f (best tenth %.1f) FMA flops each", cost[SAMPLES / 2], cost[SAMPLES / 10]);
     if (floor_flops > 0)
-        printf(", %.2f of the floor of %.0f", floor_flops / cost[SAMPLES / 2], floor_flops);
+        printf(", %.2f (%.2f) of the floor of %.0f", floor_flops / cost[SAMPLES / 2], floor_flops / cost[SAMPLES / 10],
+               floor_flops);
     printf("\n");
 }
 
