@@ -129,9 +129,10 @@ static int read_zip64_extra(const unsigned char *extra, size_t n, uint64_t *valu
 
 /* Finds the data behind the local header, which must agree with the directory. */
 static int locate(archive *a, entry *t) {
-    const unsigned char *p = a->map.data + t->local_at;
     int shown = (int)(t->length > 80 ? 80 : t->length);
-    if (t->local_at > a->central_at || a->central_at - t->local_at < LOCAL_BYTES || u32(p) != 0x04034b50)
+    const int fits = t->local_at <= a->central_at && a->central_at - t->local_at >= LOCAL_BYTES;
+    const unsigned char *p = fits ? a->map.data + t->local_at : NULL;
+    if (!p || u32(p) != 0x04034b50)
         return BAD(a, "%s: zip entry %.*s: no local header at byte %llu", a->path, shown, t->name,
                    (unsigned long long)t->local_at);
     uint64_t room = a->central_at - t->local_at - LOCAL_BYTES, skip = (uint64_t)u16(p + 26) + u16(p + 28);

@@ -469,6 +469,12 @@ static void hostile_archives(void **state) {
     assert_memory_equal(last, "PK\1\2", 4);
     last[20] = last[24] = 80;
     assert_refused(write_bytes(&file), MB_FORMAT, "does not agree with the directory");
+    /* a local header far outside, as only zip64 can say it */
+    zip_make(&file, whole, 2, ZIP64);
+    const unsigned char *end64 = memmem(file.at, file.n, "PK\6\6", 4);
+    assert_non_null(end64);
+    memset(file.at + (end64 - file.at) - 8, 0xfe, 8);
+    assert_refused(write_bytes(&file), MB_FORMAT, "no local header at byte 18374403900871474942");
     tree_text(tree("old.bin"), "\x80\x02\x8a\nl\xfc\x9c"
                                "F\xf9 j\xa8P\x19.");
     assert_refused(tree("old.bin"), MB_NOTSUP, "PyTorch before 1.6");
