@@ -12,7 +12,7 @@
 
 /* Rows of a compressed dataset are chunked to about this many bytes, the size HDF5's default chunk cache (1 MiB) suits.
  */
-#define CHUNK_BYTES (256 * 1024)
+#define CHUNK_BYTES ((hsize_t)256 * 1024)
 
 struct mb_h5 {
     mb_out *out;

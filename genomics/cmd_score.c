@@ -250,7 +250,7 @@ static int setup(job *j, mb_run *run, mb_err *e) {
     const mb_model_options options = {.device = run->globals.device, .precision = (mbk_precision)j->v->precision};
     if ((rc = mb_model_open(&j->model, j->v->model, &options, e)))
         return rc;
-    if ((rc = dna_alphabet_init(&j->alphabet, mb_model_config(j->model), &policies, e)))
+    if (dna_alphabet_init(&j->alphabet, mb_model_config(j->model), &policies, e))
         return mb_err_context(e, "%s", j->v->model);
     j->o = (score_options){.model = j->model,
                            .alphabet = &j->alphabet,

@@ -116,7 +116,7 @@ int embed_setup(embed *j, mb_run *run, mb_err *e) {
     const mb_model_options options = {.device = run->globals.device, .precision = (mbk_precision)j->v->precision};
     if ((rc = mb_model_open(&j->model, j->v->model, &options, e)))
         return rc;
-    if ((rc = dna_alphabet_init(&j->alphabet, mb_model_config(j->model), &policies, e)))
+    if (dna_alphabet_init(&j->alphabet, mb_model_config(j->model), &policies, e))
         return mb_err_context(e, "%s", j->v->model);
     if ((rc = set_layers(j, e)))
         return rc;

@@ -109,7 +109,7 @@ static int take_line(dna_fasta *f, dna_text *t, mb_err *e) {
             break;
         char *from = f->buffer + f->at, *end = memchr(from, '\n', f->have - f->at);
         size_t n = end ? (size_t)(end - from) : f->have - f->at;
-        if (t && (rc = dna_text_add(t, from, (int64_t)n, e)))
+        if (t && dna_text_add(t, from, (int64_t)n, e))
             return mb_err_context(e, "%s:%" PRId64, f->path, f->line);
         f->at += n + (end != NULL);
         if (end) {

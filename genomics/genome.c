@@ -16,6 +16,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "genomics/record.h"
 
 /* Bases per library call: bounds the copy it makes. */
 #define SLICE           ((int64_t)1 << 20)
@@ -67,11 +68,10 @@ static int fail_line(const char *fai, int64_t line, const char *what, mb_err *e)
 /* A line is: name, length, offset, bases per line, bytes per line. */
 static int check_line(const char *fai, int64_t at, const char *line, int64_t file_bytes, mb_err *e) {
     int64_t length, offset, bases, bytes;
-    const char *tab = strchr(line, '\t');
-    char more;
-    if (!tab || tab == line ||
-        sscanf(tab, "\t%" SCNd64 "\t%" SCNd64 "\t%" SCNd64 "\t%" SCNd64 "%c", &length, &offset, &bases, &bytes,
-               &more) != 4)
+    const char *tab = strchr(line, '\t'), *number = tab ? tab + 1 : NULL;
+    if (!tab || tab == line || !dna_take_number(&number, 10, '\t', &length) ||
+        !dna_take_number(&number, 10, '\t', &offset) || !dna_take_number(&number, 10, '\t', &bases) ||
+        !dna_take_number(&number, 10, 0, &bytes))
         return fail_line(fai, at, "is not a FASTA index line (name and four numbers)", e);
     if (length < 0 || offset < 0 || bases < 0 || bytes < bases || (length > 0 && bases == 0) || length > INT32_MAX ||
         bases > INT32_MAX || bytes > INT32_MAX)

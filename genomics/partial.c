@@ -17,6 +17,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "genomics/record.h"
 
 #define MAGIC       "dna-mamba journal 1"
 #define COMPLETE    "complete"
@@ -105,10 +106,17 @@ static int format_line(const entry *n, char *line) {
 /* Whether line (without its end) is what format_line would write for some entry that follows before. */
 static int parse_line(const char *line, const entry *before, entry *n) {
     char again[LINE];
-    uint32_t crc;
-    if (sscanf(line, "%" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNx32 " %" SCNx32 " %" SCNx32 " %" SCNx32,
-               &n->items, &n->rows, &n->data_end, &n->index_end, &n->data_crc, &n->index_crc, &n->input_crc, &crc) != 8)
+    int64_t crc[4] = {0};
+    const char *at = line;
+    if (!dna_take_number(&at, 10, ' ', &n->items) || !dna_take_number(&at, 10, ' ', &n->rows) ||
+        !dna_take_number(&at, 10, ' ', &n->data_end) || !dna_take_number(&at, 10, ' ', &n->index_end))
         return 0;
+    for (int i = 0; i < 4; i++)
+        if (!dna_take_number(&at, 16, i < 3 ? ' ' : 0, &crc[i]))
+            return 0;
+    n->data_crc = (uint32_t)crc[0];
+    n->index_crc = (uint32_t)crc[1];
+    n->input_crc = (uint32_t)crc[2];
     int length = format_line(n, again);
     return strncmp(line, again, (size_t)length - 1) == 0 && line[length - 1] == 0 && n->items > before->items &&
            n->rows >= before->rows && n->data_end >= before->data_end && n->index_end >= before->index_end;

@@ -2,8 +2,10 @@
  * allocation per new longest record. Refuses nothing. */
 #include "genomics/record.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/mem.h"
@@ -46,6 +48,17 @@ int dna_text_set(dna_text *t, const char *string, mb_err *e) {
 void dna_text_fini(dna_text *t) {
     mb_free(t->data);
     memset(t, 0, sizeof *t);
+}
+
+int dna_take_number(const char **at, int base, char end, int64_t *value) {
+    char *behind;
+    errno = 0;
+    const long long n = strtoll(*at, &behind, base);
+    if (errno || behind == *at || **at == ' ' || *behind != end)
+        return 0;
+    *value = n;
+    *at = behind + (end != 0);
+    return 1;
 }
 
 void dna_record_init(dna_record *r) {

@@ -16,6 +16,10 @@ int dna_text_add(dna_text *t, const char *data, int64_t n, mb_err *e) MB_MUST_US
 int dna_text_set(dna_text *t, const char *string, mb_err *e) MB_MUST_USE;
 void dna_text_fini(dna_text *t);
 
+/* A whole number at *at, which moves behind it and behind the byte `end` that must follow. 0 when there is none, when
+ * it is too large or when it begins with a blank. */
+int dna_take_number(const char **at, int base, char end, int64_t *value);
+
 typedef struct dna_record {
     dna_text name;      /* first word of the header, read name, or name of the region */
     dna_text comment;   /* the rest of the header */

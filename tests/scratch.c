@@ -112,6 +112,8 @@ char *scratch_read(const char *path, size_t *size) {
     if (!f)
         return NULL;
     long n = scratch_size(path);
+    if (n < 0)
+        die(path);
     char *data = calloc((size_t)n + 1, 1);
     if (!data || fread(data, 1, (size_t)n, f) != (size_t)n)
         die(path);

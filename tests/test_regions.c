@@ -173,7 +173,8 @@ static void unwritable_folder(void **state) {
     assert_int_equal(mkdir(dir, 0755) || mkdir(tmp, 0777) || chmod(tmp, 0777) || chmod(scratch_dir(), 0755), 0);
     scratch_text("readonly/g.fa", FASTA);
     assert_int_equal(chmod(dir, 0555), 0);
-    char *old = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
+    const char *tmpdir = getenv("TMPDIR");
+    char *old = tmpdir ? strdup(tmpdir) : NULL;
     const uid_t me = geteuid();
     setenv("TMPDIR", tmp, 1);
     if (me == 0 && seteuid(65534))

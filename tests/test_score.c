@@ -39,7 +39,7 @@ static double log_p(const mb_model *m, const uint8_t *x, int n, const char *mask
     double sum = 0;
     for (int v = 0; v < V; v++)
         if (softmax == SCORE_SOFTMAX_ALL || base_of(v) >= 0)
-            sum += exp(logits[row * V + v]);
+            sum += exp((double)logits[row * V + v]);
     return logits[row * V + x[t]] - log(sum);
 }
 

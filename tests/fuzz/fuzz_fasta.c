@@ -23,20 +23,25 @@ static void use(dna_record *r) {
     MB_ASSERT(bad < r->bases.n);
 }
 
+static hFILE *open_bytes(const uint8_t *data, size_t size) {
+    char *copy = malloc(size + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, data, size);
+    hFILE *in = hopen("mem:", "rb:", copy, size);
+    if (!in)
+        free(copy);
+    return in; /* which frees the copy when it is closed */ // NOLINT(clang-analyzer-unix.Malloc)
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     dna_fasta *f = NULL;
     dna_record r;
     mb_err e = {0};
     hts_set_log_level(HTS_LOG_OFF);
-    char *copy = malloc(size + 1); /* the memory stream frees it */
-    if (!copy)
+    hFILE *in = open_bytes(data, size);
+    if (!in)
         return 0;
-    memcpy(copy, data, size);
-    hFILE *in = hopen("mem:", "rb:", copy, size);
-    if (!in) {
-        free(copy);
-        return 0;
-    }
     dna_record_init(&r);
     int rc = dna_fasta_open(&f, in, "fuzz", &e), records = 0;
     while (!rc && (rc = dna_fasta_next(f, &r, &e)) > 0) {
