@@ -8,7 +8,8 @@
  *     of memory. The bits of y[n] do not depend on n0 and n1.
  * row16_fwd: the same with W in bf16 and x prepared by row16_prepare: rounded to bf16 and, in each whole block of 32,
  *     the values at even places moved before those at odd places, so that a shift and a mask widen the weights.
- * bf16_round, bf16_clip: to bf16 as gemm_bf16.h defines it, kept in 16 bits or in a float (then y may be x). */
+ * bf16_round, bf16_clip: to bf16 as gemm_bf16.h defines it, but that subnormal numbers may become zero; kept in 16 bits
+ *     or in a float (then y may be x). */
 #ifndef MBK_GEMM_INNER_H
 #define MBK_GEMM_INNER_H
 #include "kernels/kernel.h"

@@ -80,9 +80,10 @@ static void tile_rows(int M, const span *d, const float *panel, const float *X, 
         tile_block(1, d, panel, X + m * d->ldx, Y + m * d->ldy);
 }
 
+/* One panel of columns at a time, so that the strip of Y that the depths of Kin add up stays near. */
 static void tile_fwd(int M, int Nout, int Kin, const float *packed, const float *X, float *Y, int accumulate) {
-    for (int k = 0; k < Kin; k += MBK_TILE_DEPTH)
-        for (int n = 0; n < Nout; n += COLUMNS) {
+    for (int n = 0; n < Nout; n += COLUMNS)
+        for (int k = 0; k < Kin; k += MBK_TILE_DEPTH) {
             const span d = {.columns = Nout - n < COLUMNS ? Nout - n : COLUMNS,
                             .depth = Kin - k < MBK_TILE_DEPTH ? Kin - k : MBK_TILE_DEPTH,
                             .add = accumulate || k > 0,
@@ -170,24 +171,52 @@ static void row16_fwd(int n0, int n1, int Kin, const uint16_t *W, const float *p
         row16_block(1, Kin, W + (ptrdiff_t)n * Kin, prepared, y + n);
 }
 
+VINLINE float clipped(float v) {
+    return mbk_bf16_to_float(mbk_bf16_from_float(v));
+}
+
 static void row16_prepare(int Kin, const float *x, float *prepared) {
-    const int whole = Kin / BLOCK * BLOCK;
-    for (int k = 0; k < Kin; k++) {
-        const int in = k % BLOCK, place = k < whole ? k - in + (in & 1) * (BLOCK / 2) + in / 2 : k;
-        prepared[place] = mbk_bf16_to_float(mbk_bf16_from_float(x[k]));
-    }
+    int k = 0;
+    for (; k + BLOCK <= Kin; k += BLOCK)
+        for (int i = 0; i < BLOCK / 2; i++) {
+            prepared[k + i] = clipped(x[k + 2 * i]);
+            prepared[k + BLOCK / 2 + i] = clipped(x[k + 2 * i + 1]);
+        }
+    for (; k < Kin; k++)
+        prepared[k] = clipped(x[k]);
 }
 
 /* ---- rounding --------------------------------------------------------------------------------------------------- */
 
+#if defined(MBK_ISA_avx512)
+/* With the processor's own conversion; returns how many it did. Subnormal numbers become zero. */
+__attribute__((target("avx512bf16"))) static size_t round_natively(size_t n, const float *x, uint16_t *y) {
+    size_t i = 0;
+    if (!__builtin_cpu_supports("avx512bf16"))
+        return 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i));
+        memcpy(y + i, &both, sizeof both);
+    }
+    return i;
+}
+#else
+static size_t round_natively(size_t n, const float *x, uint16_t *y) {
+    (void)n;
+    (void)x;
+    (void)y;
+    return 0;
+}
+#endif
+
 static void bf16_round(size_t n, const float *x, uint16_t *y) {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = round_natively(n, x, y); i < n; i++)
         y[i] = mbk_bf16_from_float(x[i]);
 }
 
 static void bf16_clip(size_t n, const float *x, float *y) {
     for (size_t i = 0; i < n; i++)
-        y[i] = mbk_bf16_to_float(mbk_bf16_from_float(x[i]));
+        y[i] = clipped(x[i]);
 }
 
 #define NAME_OF(isa)   #isa

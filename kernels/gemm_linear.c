@@ -80,6 +80,11 @@ static size_t own_count(const mbk_linear_spec *s) {
     return ((size_t)s->Nout + columns - 1) / columns * columns * (size_t)s->Kin;
 }
 
+/* A product that takes less time than a call of the library, about a microsecond. */
+static int small(const mbk_linear_spec *s) {
+    return (double)s->Nout * s->Kin * s->M_typical < 50000;
+}
+
 /* Blocks of 2 MiB and more start at a huge page and ask for huge pages. */
 void *mbk_linear_block(size_t bytes) {
     size_t align = bytes >= (size_t)2 << 20 ? (size_t)2 << 20 : 4096;
@@ -124,7 +129,7 @@ int mbk_linear_create_cpu(mbk_linear **out, const mbk_linear_spec *spec) {
             l->inner->bf16_round(weights_count(spec), spec->W, l->W16);
     }
     if (rc == MB_OK)
-        rc = mbk_lib_create(&l->lib, spec, l->W16);
+        rc = small(spec) ? MB_NOTSUP : mbk_lib_create(&l->lib, spec, l->W16);
     if (rc == MB_NOTSUP)
         rc = own_create(l);
     if (rc != MB_OK) {
@@ -146,7 +151,8 @@ void mbk_linear_destroy_cpu(mbk_linear *l) {
 
 size_t mbk_linear_bytes_cpu(const mbk_linear_spec *spec) {
     size_t rows = spec->precision == MBK_BF16 ? weights_count(spec) * sizeof(uint16_t) : 0;
-    size_t packed = mbk_lib_refusal(spec->precision) ? own_count(spec) * sizeof(float) : mbk_lib_bytes(spec);
+    size_t packed =
+        small(spec) || mbk_lib_refusal(spec->precision) ? own_count(spec) * sizeof(float) : mbk_lib_bytes(spec);
     return sizeof(mbk_linear) + rows + packed;
 }
 
@@ -172,44 +178,36 @@ const char *mbk_linear_library(void) {
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
-/* The library, in panels of M_typical rows. */
-static int lib_fwd(const mbk_linear *l, int M, const float *X, float *Y, int accumulate) {
-    const mbk_linear_spec *s = &l->spec;
-    int rc = MB_OK;
-    for (int m = 0, rows; rc == MB_OK && m < M; m += rows) {
-        rows = M - m < s->M_typical ? M - m : s->M_typical;
-        const void *x = X + (ptrdiff_t)m * s->Kin;
-        if (l->W16) {
-            size_t count = (size_t)rows * (size_t)s->Kin;
-            uint16_t *x16 = mbk_scratch_get(MBK_SCRATCH_INPUT, count * sizeof *x16);
-            if (!x16)
-                return MB_NOMEM;
-            l->inner->bf16_round(count, x, x16);
-            x = x16;
-        }
-        rc = mbk_lib_fwd(l->lib, rows, x, Y + (ptrdiff_t)m * s->Nout, accumulate);
-    }
-    return rc;
-}
-
-static int own_fwd(const mbk_linear *l, int M, const float *X, float *Y, int accumulate) {
-    const mbk_linear_spec *s = &l->spec;
-    if (l->W16) {
-        size_t count = (size_t)M * (size_t)s->Kin;
-        float *x = mbk_scratch_get(MBK_SCRATCH_INPUT, count * sizeof *x);
-        if (!x)
-            return MB_NOMEM;
+/* The inputs as they are multiplied: bf16 for the library, floats rounded to bf16 for the own kernel, or X itself. */
+static const void *inputs(const mbk_linear *l, int M, const float *X) {
+    if (!l->W16)
+        return X;
+    const size_t count = (size_t)M * (size_t)l->spec.Kin;
+    void *x = mbk_scratch_get(MBK_SCRATCH_INPUT, count * (l->lib ? sizeof(uint16_t) : sizeof(float)));
+    if (x && l->lib)
+        l->inner->bf16_round(count, X, x);
+    else if (x)
         l->inner->bf16_clip(count, X, x);
-        X = x;
-    }
-    l->inner->tile_fwd(M, s->Nout, s->Kin, l->own, X, Y, accumulate);
-    return MB_OK;
+    return x;
 }
 
 int mbk_linear_fwd_cpu(const mbk_ctx *ctx, const mbk_linear *l, int M, const float *X, float *Y, int accumulate) {
     (void)ctx;
     MBK_ASSERT(M >= 1 && X && Y);
-    return l->lib ? lib_fwd(l, M, X, Y, accumulate) : own_fwd(l, M, X, Y, accumulate);
+    const mbk_linear_spec *s = &l->spec;
+    int rc = MB_OK;
+    for (int m = 0, rows; rc == MB_OK && m < M; m += rows) {
+        rows = M - m < s->M_typical ? M - m : s->M_typical;
+        const void *x = inputs(l, rows, X + (ptrdiff_t)m * s->Kin);
+        float *y = Y + (ptrdiff_t)m * s->Nout;
+        if (!x)
+            return MB_NOMEM;
+        if (l->lib)
+            rc = mbk_lib_fwd(l->lib, rows, x, y, accumulate);
+        else
+            l->inner->tile_fwd(rows, s->Nout, s->Kin, l->own, x, y, accumulate);
+    }
+    return rc;
 }
 
 int mbk_linear_step_cpu(const mbk_ctx *ctx, const mbk_linear *l, int n0, int n1, const float *x, float *y) {
