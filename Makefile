@@ -70,6 +70,7 @@ shared       = $(patsubst %,$(B)/%.o,$(filter-out $(2:$(B)/%=%),$(basename $(wil
 TESTS       := $(call programs,tests/test_*.c tests/check_*.c)
 BENCHES     := $(call programs,tests/bench/bench_*.c)
 FUZZERS     := $(call programs,tests/fuzz/fuzz_*.c)
+KERNEL_CHECKS := $(patsubst tests/%.c,$(B)/alone/%,$(wildcard tests/check_*.c)) # kernels without core: for cross-compilers
 
 # ---- build -----------------------------------------------------------------------------------------------------------
 .PHONY: all
@@ -80,9 +81,10 @@ $(BIN)/seqmamba: $(PIPE_OBJ) $(LIB)
 $(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
 $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
 $(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
+$(KERNEL_CHECKS): $(B)/alone/%: $(B)/tests/%.o $(B)/tests/check.o $(filter $(B)/kernels/%,$(LIB_OBJ))
 $(TESTS): LINK_WITH := -lcmocka
 $(FUZZERS): LINK_WITH := -fsanitize=fuzzer
-$(PROGRAMS) $(TESTS) $(BENCHES) $(FUZZERS):
+$(PROGRAMS) $(TESTS) $(BENCHES) $(FUZZERS) $(KERNEL_CHECKS):
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LINK_WITH) $(LDLIBS_ALL)
@@ -161,10 +163,12 @@ help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 # For scripts.
-.PHONY: tests benches fuzzers list-tests list-fuzzers list-bin list-flags list-left-out
+.PHONY: tests benches fuzzers kernel-checks list-kernel-checks list-tests list-fuzzers list-bin list-flags list-left-out
 tests: $(TESTS)
 benches: $(BENCHES)
 fuzzers: $(FUZZERS)
+kernel-checks: $(KERNEL_CHECKS)
+list-kernel-checks: ; @echo $(KERNEL_CHECKS)
 list-tests: ; @echo $(TESTS)
 list-fuzzers: ; @echo $(FUZZERS)
 list-bin: ; @echo $(BIN)

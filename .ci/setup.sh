@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that what a task needs is on this machine: .ci/setup.sh [build] [test] [check]   (default: build)
+# Sees to it that what a task needs is on this machine: .ci/setup.sh [build] [test] [check] [cross]   (default: build)
 # On Debian and Ubuntu it installs what is missing by apt-get, as root or through sudo, and says so first. Elsewhere it
 # names the packages and stops. Where nothing is missing it prints nothing. It never removes or upgrades anything.
 set -u
@@ -26,6 +26,9 @@ check ! cmd:clang-format clang-format      clang-tools-extra     clang
 check ! cmd:cppcheck     cppcheck          cppcheck              cppcheck
 check ! rt:omp           libomp-dev        libomp-devel          openmp
 check ! rt:fuzzer        libclang-rt-dev   compiler-rt           compiler-rt
+cross ? cmd:aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu - aarch64-linux-gnu-gcc
+cross ? dir:/usr/aarch64-linux-gnu/include libc6-dev-arm64-cross - aarch64-linux-gnu-glibc
+cross ? cmd:qemu-aarch64-static qemu-user-static qemu-user-static qemu-user-static
 '
 # What clang cannot link: every option in turn, told by the probe.
 clang_links() {
@@ -43,6 +46,7 @@ done | "$cc" -E -P ${CPPFLAGS:-} -x c - 2>/dev/null)
 present() {
     case $1 in
     cmd:cc) [ -n "$cc" ] ;;
+    dir:*) [ -d "${1#dir:}" ] ;;
     cmd:*) command -v "${1#cmd:}" >/dev/null ;;
     pc:hdf5) pkg-config --exists hdf5-serial 2>/dev/null || pkg-config --exists hdf5 2>/dev/null ;;
     pc:*) pkg-config --exists "${1#pc:}" 2>/dev/null ;;
@@ -61,8 +65,9 @@ find_missing() {
         if [ "$need" = '!' ]; then must+="$probe $rest"$'\n'; else better+="$probe $rest"$'\n'; fi
     done < <(grep . <<<"$needs")
 }
-column() { awk -v c="$1" '{ print $c }' | sort -u | paste -sd' '; }
+column() { awk -v c="$1" '$c != "-" { print $c }' | sort -u | paste -sd' '; }
 
+[ "$(uname -m)" = x86_64 ] || tasks=${tasks/ cross / } # cross: to run the NEON kernels on a machine that has none
 find_missing
 [ -z "$must$better" ] && exit 0
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Builds and runs the tests: tests/run.sh [unit] [cli] [asan] [fuzz] [tsan]   (default: unit cli asan fuzz)
+# Builds and runs the tests: tests/run.sh [unit] [cli] [asan] [fuzz] [neon] [tsan]   (default: all but tsan)
 #   unit  tests/test_*.c (cmocka) and tests/check_*.c (kernels side by side)
 #   cli   tests/cli/*.sh on the programs in bin/
 #   asan  the same programs and scripts, built with AddressSanitizer and UndefinedBehaviorSanitizer
 #   fuzz  tests/fuzz/fuzz_*.c over their corpora, SEQMAMBA_FUZZ_SECONDS (default 5) each
+#   neon  on x86: tests/check_*.c built for aarch64, run by an emulator
 #   tsan  the programs under ThreadSanitizer, by clang with libomp and its archer tool
 # One line a program, its whole output when it fails. The last line is "N passed, M failed, K skipped"; the exit status
 # is 0 when M is 0 and N is not. A program that crashes, hangs or counts no test has failed.
@@ -124,11 +125,22 @@ fuzz() {
         one fuzz "$name" bash tests/fuzz/run.sh "$t" "$seconds"
     done
 }
+neon() {
+    local p qemu cross=(ARCH=aarch64 CC=aarch64-linux-gnu-gcc GEMM=none HDF5= NEEDED= LDFLAGS=-static)
+    [ "$(uname -m)" = x86_64 ] || return 0
+    qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64)
+    [ -n "$qemu" ] && echo 'int main(void){return 0;}' | aarch64-linux-gnu-gcc -static -x c - -o "$work/a.out" 2>/dev/null ||
+        { skip_suite neon "needs a compiler and an emulator: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"; return; }
+    build neon "${cross[@]}" kernel-checks || return
+    for p in $("$MAKE" -s --no-print-directory "${cross[@]}" list-kernel-checks); do
+        one neon "${p##*/}" "$qemu" "$p"
+    done
+}
 
-for suite in ${*:-unit cli asan fuzz}; do
+for suite in ${*:-unit cli asan fuzz neon}; do
     case $suite in
-    unit | cli | asan | fuzz | tsan) $suite ;;
-    *) echo "tests/run.sh: no suite called $suite (unit, cli, asan, fuzz, tsan)" >&2; exit 2 ;;
+    unit | cli | asan | fuzz | neon | tsan) $suite ;;
+    *) echo "tests/run.sh: no suite called $suite (unit, cli, asan, fuzz, neon, tsan)" >&2; exit 2 ;;
     esac
 done
 closing="$passed passed, $failed failed, $skipped skipped"
