@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "core/file.h"
 #include "core/hdf5_out.h"
@@ -179,14 +180,18 @@ static int run_batches(embed *j, mb_err *e) {
     dna_items *items = NULL;
     dna_batch b = {0};
     const int64_t saved = dna_partial_batches(j->partial);
+    uint32_t crc = 0;
     int rc = dna_items_open(&items, &j->items, &j->alphabet, e), more = 0;
     for (int64_t number = 0; !rc && (more = dna_items_next(items, &b, e)) > 0; number++) {
+        crc = (uint32_t)crc32_z(crc, (const Bytef *)&b.crc, sizeof b.crc);
         rc = number < saved ? skip_batch(j, &b, number, e) : embed_batch(j, &b, e);
         if (!rc && atomic_load(j->stop))
             rc = mb_fail(e, MB_STOPPED, "stopped on request");
     }
     if (!rc && more < 0)
         rc = more;
+    if (!rc && j->scanned && crc != j->totals.crc)
+        rc = mb_fail(e, MB_FAIL, "the input was changed while it was being read");
     if (!rc && dna_partial_items(j->partial) == 0)
         rc = mb_fail(e, MB_FORMAT, "the input gives no sequence (reads passed over, empty records or dropped windows)");
     if (!rc && !j->scanned)
@@ -254,8 +259,8 @@ static int finish(embed *j, mb_err *e) {
         mb_warn("%lld values are beyond the range of f16 and were written as infinite; --dtype f32 holds them",
                 overflows);
     if (strcmp(j->output, "-") != 0)
-        mb_info("%s: %" PRId64 " sequences, %" PRId64 " rows of %" PRId64 " columns", j->output, items, rows,
-                j->columns);
+        mb_info("%s: %" PRId64 " sequence%s, %" PRId64 " row%s of %" PRId64 " columns", j->output, items,
+                items == 1 ? "" : "s", rows, rows == 1 ? "" : "s", j->columns);
     return MB_OK;
 }
 
@@ -282,7 +287,9 @@ static int compute(embed *j, mb_err *e) {
 /* A folder that is missing or may not be written is told before the input is read. */
 static int check_output(const embed *j, mb_err *e) {
     mb_out *out = NULL;
-    int rc = mb_out_create(&out, j->output, e);
+    int rc = dna_check_output(j->output, &j->items, e);
+    if (!rc)
+        rc = mb_out_create(&out, j->output, e);
     mb_out_abort(out);
     return rc;
 }

@@ -286,6 +286,10 @@ static int compute(job *j, double work, mb_err *e) {
     mb_provenance *p = NULL;
     int rc = mb_provenance_start(&p, j->run, e);
     if (!rc)
+        rc = dna_check_output(j->v->output, &j->items, e);
+    if (!rc && j->v->per_base)
+        rc = dna_check_output(j->v->per_base, &j->items, e);
+    if (!rc)
         rc = mb_out_create(&j->out, j->v->output, e);
     if (!rc && j->v->per_base)
         rc = mb_out_create(&j->per_base, j->v->per_base, e);

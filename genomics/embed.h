@@ -26,6 +26,7 @@ typedef struct embed_totals { /* of the whole input */
     int64_t batches, items, bases, rows, longest, n;
     uint32_t crc;
     mb_forward_plan worst; /* of all batches; only where asked for */
+    int64_t store_scratch; /* rows that wait in a scratch file, at most */
 } embed_totals;
 
 typedef struct embed {
@@ -69,6 +70,9 @@ int64_t embed_output_bytes(const embed *j);
 
 /* embed_batch.c: runs one batch and hands its rows to the output. */
 int embed_batch(embed *j, const dna_batch *b, mb_err *e) MB_MUST_USE;
+/* Where the rows of a batch wait until they are written: bytes of memory, bytes of a scratch file; both 0 when they go
+ * straight to their place. */
+void embed_store_need(const embed *j, int64_t rows, int64_t *memory, int64_t *scratch);
 
 /* embed_rows.c: rows as bytes of the output's format. */
 enum { EMBED_NPY_HEAD = 128 };

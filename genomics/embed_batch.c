@@ -31,6 +31,13 @@ static int64_t store_bytes(const embed *j) {
     return j->run->globals.memory / 8 < STORE_BYTES ? j->run->globals.memory / 8 : STORE_BYTES;
 }
 
+void embed_store_need(const embed *j, int64_t rows, int64_t *memory, int64_t *scratch) {
+    const int in_place = j->format == EMBED_NPY || j->format == EMBED_HDF5;
+    const int64_t bytes = rows * j->columns_in * (int64_t)sizeof(float);
+    *memory = bytes <= store_bytes(j) ? bytes : 0;
+    *scratch = *memory || (in_place && j->strand != EMBED_CONJOIN) ? 0 : bytes;
+}
+
 typedef struct work { /* one batch */
     embed *j;
     const dna_batch *b;
@@ -67,11 +74,11 @@ static int make_work(work *w, mb_err *e) {
         w->seq[n + i] = (mb_sequence){.length = item->length, .read = read_reverse, .user = &w->reverse[i]};
     }
     w->start = dna_partial_end(w->j->partial);
-    const int64_t rows = w->row[n], bytes = rows * w->j->columns_in * (int64_t)sizeof(float);
-    const int in_place = w->j->format == EMBED_NPY || w->j->format == EMBED_HDF5;
-    if (bytes > store_bytes(w->j) && in_place && w->j->strand != EMBED_CONJOIN)
+    int64_t memory, scratch;
+    embed_store_need(w->j, w->row[n], &memory, &scratch);
+    if (!memory && !scratch)
         return MB_OK;
-    return dna_store_create(&w->store, rows, w->j->columns_in, store_bytes(w->j), w->j->v->scratch, e);
+    return dna_store_create(&w->store, w->row[n], w->j->columns_in, memory, w->j->v->scratch, e);
 }
 
 /* n rows of one block, of `width` floats each, at their place in the output file. */
@@ -204,7 +211,9 @@ static int run_model(work *w, mb_err *e) {
         return rc;
     const mb_sink sink = dna_pool_sink(pool);
     mb_forward_options o = embed_forward_options(j);
-    o.memory -= w->b->tokens + (w->store ? store_bytes(j) : 0);
+    int64_t memory, scratch;
+    embed_store_need(j, w->row[w->b->n], &memory, &scratch);
+    o.memory -= w->b->tokens + memory;
     if (o.memory < 1)
         o.memory = 1; /* 0 would mean all there is */
     rc = mb_forward_run(j->model, w->seq, j->reverse_runs ? 2 * w->b->n : w->b->n, &o, &sink, e);

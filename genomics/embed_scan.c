@@ -20,8 +20,13 @@ static int plan_batch(embed *j, const dna_batch *b, mb_err *e) {
     int64_t *length = mb_calloc((size_t)n, sizeof *length);
     if (!length)
         return mb_fail(e, MB_NOMEM, "no memory to plan a batch of %d sequences", n);
+    int64_t rows = 0, memory, scratch;
     for (int i = 0; i < n; i++)
         length[i] = b->item[i % b->n].length;
+    for (int i = 0; i < b->n; i++)
+        rows += dna_pool_rows(&j->pool, length[i]);
+    embed_store_need(j, rows, &memory, &scratch);
+    j->totals.store_scratch = most(j->totals.store_scratch, scratch);
     const mb_forward_options o = embed_forward_options(j);
     mb_forward_plan plan, *w = &j->totals.worst;
     int rc = mb_forward_plan_make(j->model, length, n, &o, &plan, e);
@@ -98,7 +103,8 @@ static void print_sizes(const embed *j) {
     printf("memory       about %s: weights %s, streams %s, workers %s\n", mb_human_bytes((double)run, s[0]),
            mb_human_bytes((double)mb_model_bytes(j->model), s[1]), mb_human_bytes((double)w->stream_bytes, s[2]),
            mb_human_bytes((double)w->worker_bytes, s[3]));
-    printf("scratch      %s\n", w->scratch_bytes ? mb_human_bytes((double)w->scratch_bytes, s[4]) : "none");
+    const double scratch = (double)w->scratch_bytes + (double)t->store_scratch;
+    printf("scratch      %s\n", scratch > 0 ? mb_human_bytes(scratch, s[4]) : "none");
 }
 
 int embed_print_plan(embed *j, mb_err *e) {

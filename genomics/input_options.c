@@ -4,6 +4,7 @@
 #include <htslib/sam.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Most sequences of a batch: bounds what is kept per sequence when reads are short. */
 enum { BATCH_ITEMS = 4096 };
@@ -58,5 +59,17 @@ int dna_input_resolve(const dna_input_values *v, char *const *inputs, int n, dna
     o->partial = v->partial_windows;
     o->batch_tokens = v->batch;
     o->batch_items = BATCH_ITEMS;
+    return MB_OK;
+}
+
+int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) {
+    struct stat out, in;
+    if (stat(output, &out) || !S_ISREG(out.st_mode))
+        return MB_OK;
+    for (int i = 0; i <= o->n_inputs; i++) {
+        const char *path = i < o->n_inputs ? o->inputs[i] : o->reader.regions;
+        if (path && stat(path, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+            return mb_fail(e, MB_USAGE, "%s: is an input too; it would be overwritten", output);
+    }
     return MB_OK;
 }

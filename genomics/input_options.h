@@ -18,6 +18,9 @@ enum { DNA_READ_ORIGINAL, DNA_READ_STORED };
 int dna_input_resolve(const dna_input_values *v, char *const *inputs, int n, dna_items_options *o, dna_policies *p,
                       mb_err *e) MB_MUST_USE;
 
+/* Refuses an output that is one of the inputs under whatever name. */
+int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) MB_MUST_USE;
+
 /* Rows for a verb's table whose values struct S has a dna_input_values named F. */
 #define DNA_INPUT_OPTION(S, F, NAME, ...)                                                                              \
     { .key = #NAME, .offset = offsetof(S, F.NAME), __VA_ARGS__ }

@@ -133,8 +133,12 @@ static int run_views(run *r, mb_err *e) {
         next += (int64_t)r->strands * r->view[i].kept * r->width;
         r->seq[i] = (mb_sequence){.length = r->view[i].item->length, .read = read_view, .user = &r->view[i]};
     }
+    mb_forward_options forward = r->o->forward;
+    forward.memory -= r->floats * (int64_t)sizeof(float);
+    if (forward.memory < 1)
+        forward.memory = 1; /* 0 would mean all there is */
     if (!rc)
-        rc = mb_forward_run(r->o->model, r->seq, r->n, &r->o->forward, &sink, e);
+        rc = mb_forward_run(r->o->model, r->seq, r->n, &forward, &sink, e);
     for (int i = 0; !rc && i < r->n; i++)
         finish_view(r, &r->view[i]);
     mb_free(r->logits);

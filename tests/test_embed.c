@@ -400,6 +400,8 @@ static void refusals(void **state) {
         assert_non_null(strstr(error.text, WRONG[i].words));
         assert_int_equal(scratch_size(out), -1);
     }
+    assert_int_equal(embed("%s -m %s -o %s --format npy", fasta, folder[0], fasta), MB_USAGE);
+    assert_non_null(strstr(error.text, "is an input too"));
     assert_int_equal(embed("%s -o %s", fasta, out), MB_USAGE);
     assert_int_equal(embed("%s -m %s", fasta, folder[0]), MB_USAGE);
     assert_int_equal(embed("%s -m %s -o /nonexistent/x.npy", fasta, folder[0]), MB_IO);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <htslib/sam.h>
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -221,6 +222,30 @@ static void alignment_regions(void **state) {
     fails_with(read_inputs(&o, 1, scratch_alignment("noindex.bam", SAM, 0)), "need an index");
 }
 
+/* A CRAM that was written against a reference: with it, and without. */
+static void cram_reference(void **state) {
+    (void)state;
+    const char *fasta = scratch_text("ref.fa", ">c\nACGTACGTACGTACGTACGTACGTACGTAAAA\n>d\nAC\n"),
+               *cram = scratch_path("ref.cram");
+    static const char TEXT[] = "@SQ\tSN:c\tLN:32\nr\t0\tc\t3\t60\t8M\t*\t0\t0\tGTACGAAC\t*\n";
+    samFile *in = sam_open(scratch_text("ref.sam", TEXT), "r"), *out = sam_open(cram, "wc");
+    sam_hdr_t *header = sam_hdr_read(in);
+    bam1_t *read = bam_init1();
+    assert_true(hts_set_fai_filename(out, fasta) == 0 && sam_hdr_write(out, header) == 0);
+    assert_true(sam_read1(in, header, read) >= 0 && sam_write1(out, header, read) >= 0);
+    bam_destroy1(read);
+    sam_hdr_destroy(header);
+    sam_close(in);
+    assert_true(sam_close(out) >= 0);
+    dna_reader_options o = {.alignment = {.exclude_flags = 0x900, .reference = fasta}};
+    assert_string_equal(read_inputs(&o, 1, cram), "r||GTACGAAC|c:2-10 +\n");
+    remove(fasta);
+    o.alignment.reference = NULL;
+    fails_with(read_inputs(&o, 1, cram), "--reference");
+    o.alignment.reference = scratch_path("absent.fa");
+    fails_with(read_inputs(&o, 1, cram), "absent.fa");
+}
+
 static void damaged_alignments_are_refused(void **state) {
     (void)state;
     const dna_reader_options o = {.alignment = PRIMARY};
@@ -301,6 +326,7 @@ int main(void) {
                                        cmocka_unit_test(wrong_files),
                                        cmocka_unit_test(alignments),
                                        cmocka_unit_test(alignment_regions),
+                                       cmocka_unit_test(cram_reference),
                                        cmocka_unit_test(damaged_alignments_are_refused),
                                        cmocka_unit_test(real_files),
                                        cmocka_unit_test(memory_runs_out)};
