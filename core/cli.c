@@ -89,8 +89,10 @@ static int reader_gone(void) {
 /* stdio's buffer out, and what the file system holds back until close (NFS, quotas) as well. */
 static int flush_stdout(mb_err *e) {
     int copy;
+    errno = 0;
     if (fflush(stdout) || ferror(stdout) || ((copy = dup(STDOUT_FILENO)) >= 0 && close(copy)))
-        return mb_fail_errno(e, MB_IO, "cannot write standard output");
+        return errno ? mb_fail_errno(e, MB_IO, "cannot write standard output")
+                     : mb_fail(e, MB_IO, "cannot write standard output: an earlier write failed");
     return MB_OK;
 }
 
