@@ -1,7 +1,8 @@
 /* Parameters from a checkpoint. First every tensor is found and checked, and all that is missing or too much is told in
- * one error; then each is placed: in the mapped file if it is F32, aligned and not folded, else converted into one
- * block. Refuses other shapes, integer weights, aliases that differ from what they should equal, and complement maps
- * that differ from config.json. */
+ * one error; then each is placed: converted into one block in huge pages, which decoding reads faster and which no
+ * change of the file can reach; or, in checkpoints beyond mb_params_copy_most, left in the mapped file where it is F32,
+ * aligned and not folded. Refuses other shapes, integer weights, aliases that differ from what they should equal, and
+ * complement maps that differ from config.json. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "core/params_table.h"
 
 enum { NAMES_SHOWN = 6, CHUNK = 4096 };
+int64_t mb_params_copy_most = (int64_t)1 << 29;
 
 typedef struct list { /* names for a message: the first few, and how many in all */
     char text[NAMES_SHOWN * (MB_PARAM_NAME + 2)];
@@ -24,6 +26,7 @@ typedef struct loader {
     const mb_tensor **found; /* by index of the walk; NULL for a dropped alias */
     char *used;              /* of each tensor of w */
     size_t pool_floats;
+    int large; /* tensors stay in the file where they can */
     list missing, unexpected;
     mb_err *e;
 } loader;
@@ -75,8 +78,15 @@ static int check_dtype(const loader *l, const mb_tensor *t) {
                    mb_weights_path(l->w), t->name, mb_dtype_name(t->dtype));
 }
 
-static int stays_in_place(const mb_tensor *t, const mb_param *p) {
-    return t->dtype == MB_F32 && (uintptr_t)t->data % sizeof(float) == 0 && p->fold == MB_FOLD_NONE;
+static int64_t numbers_of(const mb_weights *w) {
+    int64_t n = 0;
+    for (int i = 0; i < mb_weights_count(w); i++)
+        n += mb_weights_at(w, i)->count;
+    return n;
+}
+
+static int stays_in_place(const loader *l, const mb_tensor *t, const mb_param *p) {
+    return l->large && t->dtype == MB_F32 && (uintptr_t)t->data % sizeof(float) == 0 && p->fold == MB_FOLD_NONE;
 }
 
 static int look(void *user, const mb_param *p) {
@@ -92,7 +102,7 @@ static int look(void *user, const mb_param *p) {
     int rc = check_shape(l, t, p);
     if (rc == MB_OK)
         rc = check_dtype(l, t);
-    if (rc == MB_OK && p->alias_of < 0 && !stays_in_place(t, p))
+    if (rc == MB_OK && p->alias_of < 0 && !stays_in_place(l, t, p))
         l->pool_floats += mb_params_room(p->count);
     return rc;
 }
@@ -175,7 +185,7 @@ static int put(void *user, const mb_param *p) {
     if (p->alias_of >= 0)
         return put_alias(l, p);
     l->p->count += p->count;
-    if (stays_in_place(t, p)) {
+    if (stays_in_place(l, t, p)) {
         *mb_param_place(l->p, p) = t->data;
         return MB_OK;
     }
@@ -197,6 +207,7 @@ int mb_params_load(mb_params **out, const mb_config *c, const mb_weights *w, mb_
     l->c = c;
     l->w = w;
     l->e = e;
+    l->large = numbers_of(w) > mb_params_copy_most;
     l->found = mb_calloc((size_t)mb_params_most(c), sizeof *l->found);
     l->used = mb_calloc((size_t)mb_weights_count(w) + 1, 1);
     if (!l->found || !l->used)
@@ -210,7 +221,8 @@ int mb_params_load(mb_params **out, const mb_config *c, const mb_weights *w, mb_
     if (rc == MB_OK)
         rc = mb_params_create(&l->p, c, l->pool_floats, e);
     if (rc == MB_OK) {
-        mb_params_keep(l->p, mb_weights_retain(w));
+        if (l->large)
+            mb_params_keep(l->p, mb_weights_retain(w));
         rc = mb_params_walk(c, put, l);
     }
     if (rc == MB_OK)

@@ -47,6 +47,8 @@ const float **mb_param_place(mb_params *p, const mb_param *i);
 const float **mb_param_origin(mb_params *p, const mb_param *i);
 /* Upper bound of the number of parameters a walk visits. */
 int mb_params_most(const mb_config *c);
+/* Checkpoints of more numbers than this stay in their mapped file where they can; tests change it. */
+extern int64_t mb_params_copy_most;
 /* Applies or undoes the fold, in place. */
 void mb_param_turn(const mb_param *i, float *v);
 
