@@ -27,7 +27,7 @@ march.generic := $(if $(filter x86_64,$(ARCH)),-march=x86-64-v2)
 march.avx2    := -march=x86-64-v3 -mtune=haswell
 march.avx512  := -march=x86-64-v4 -mtune=skylake-avx512 -mprefer-vector-width=512
 march.neon    := -march=armv8-a
-NEEDED  := htslib zlib yaml-0.1 jansson libzip libcrypto
+NEEDED  := htslib zlib yaml-0.1 jansson libcrypto
 PKGS    := $(NEEDED) $(HDF5)
 
 # ---- flags: the object folder is named by them -----------------------------------------------------------------------

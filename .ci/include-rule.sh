@@ -28,7 +28,6 @@ git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh' | xargs -r awk '
         if (name ~ /^cuda/ && FILENAME !~ /\.cuh?$/) breach("CUDA only in .cu")
         if (name ~ /^(dnnl|cblas|openblas|blis)/ && FILENAME !~ /^kernels\/gemm_/) breach("the BLAS only in kernels/gemm_*")
         if (name ~ /^hdf5/ && FILENAME != "core/hdf5_out.c") breach("HDF5 only in core/hdf5_out.c")
-        if (name == "zip.h" && from != "core") breach("libzip only in core")
         if (name == "jansson.h" && (from == "kernels" || from == "pipelines")) breach("jansson not in " from)
     }
     END { exit bad }'

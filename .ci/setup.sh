@@ -15,7 +15,6 @@ build ! pc:htslib        libhts-dev        htslib-devel          htslib(AUR)
 build ! pc:zlib          zlib1g-dev        zlib-devel            zlib
 build ! pc:yaml-0.1      libyaml-dev       libyaml-devel         libyaml
 build ! pc:jansson       libjansson-dev    jansson-devel         jansson
-build ! pc:libzip        libzip-dev        libzip-devel          libzip
 build ! pc:libcrypto     libssl-dev        openssl-devel         openssl
 build ? hdr:dnnl.h       libdnnl-dev       onednn-devel          onednn
 build ? pc:hdf5          libhdf5-dev       hdf5-devel            hdf5
