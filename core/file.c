@@ -144,7 +144,8 @@ static int look(const char *path, char **target, struct stat *st, mb_err *e) {
         if (stat(path, st))
             return mb_fail_errno(e, MB_IO, "%s: is a symbolic link that leads nowhere; remove it or name its target",
                                  path);
-        char *real = realpath(path, NULL);
+        /* What is no regular file is written where it is (/dev/stdout, /dev/fd/63 are links without a path). */
+        char *real = S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) ? realpath(path, NULL) : strdup(path);
         if (!real)
             return mb_fail_errno(e, MB_IO, "%s: cannot follow the symbolic link", path);
         *target = mb_strdup(real);

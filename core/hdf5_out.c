@@ -126,6 +126,16 @@ static hid_t links_making_groups(void) {
     return link;
 }
 
+/* Without the time of its making: the same content is the same bytes. */
+static hid_t new_dataset(void) {
+    hid_t create = H5Pcreate(H5P_DATASET_CREATE);
+    if (create >= 0 && H5Pset_obj_track_times(create, 0) < 0) {
+        H5Pclose(create);
+        create = H5I_INVALID_HID;
+    }
+    return create;
+}
+
 int mb_h5_dataset(mb_h5 *h, const char *name, mb_dtype dtype, int ndim, const int64_t *shape, int gzip, mb_err *e) {
     MB_ASSERT(ndim >= 1 && ndim <= MB_H5_MAX_DIMS);
     close_dataset(h);
@@ -137,7 +147,7 @@ int mb_h5_dataset(mb_h5 *h, const char *name, mb_dtype dtype, int ndim, const in
         empty |= shape[i] == 0;
     }
     int rc = MB_OK;
-    hid_t space = H5Screate_simple(ndim, h->shape, NULL), create = H5Pcreate(H5P_DATASET_CREATE);
+    hid_t space = H5Screate_simple(ndim, h->shape, NULL), create = new_dataset();
     hid_t link = links_making_groups();
     h->memory_type = number_type(dtype);
     if (space < 0 || create < 0 || link < 0 || h->memory_type < 0 ||
@@ -190,14 +200,16 @@ static hid_t string_type(size_t size) {
 int mb_h5_strings(mb_h5 *h, const char *name, const char *const *value, int64_t n, mb_err *e) {
     hsize_t count = (hsize_t)n;
     hid_t type = string_type(H5T_VARIABLE), space = H5Screate_simple(1, &count, NULL), link = links_making_groups();
-    hid_t set = -1;
+    hid_t set = -1, create = new_dataset();
     int rc = MB_OK;
-    if (type >= 0 && space >= 0 && link >= 0)
-        set = H5Dcreate2(h->file, name, type, space, link, H5P_DEFAULT, H5P_DEFAULT);
+    if (type >= 0 && space >= 0 && link >= 0 && create >= 0)
+        set = H5Dcreate2(h->file, name, type, space, link, create, H5P_DEFAULT);
     if (set < 0 || (n > 0 && H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) < 0))
         rc = fail_h5(h, e, "write", name);
     if (set >= 0)
         H5Dclose(set);
+    if (create >= 0)
+        H5Pclose(create);
     if (link >= 0)
         H5Pclose(link);
     if (space >= 0)

@@ -288,7 +288,7 @@ static int compute(embed *j, mb_err *e) {
 static int check_output(const embed *j, mb_err *e) {
     mb_out *out = NULL;
     int rc = dna_check_output(j->output, &j->items, e);
-    if (!rc)
+    if (!rc && !dna_path_is_direct(j->output)) /* opening and closing a pipe would end its reader */
         rc = mb_out_create(&out, j->output, e);
     mb_out_abort(out);
     return rc;
@@ -303,7 +303,7 @@ static int run_embed(mb_run *run, mb_err *e) {
         rc = mb_h5_create(&(mb_h5 *){NULL}, j.output, e);
     if (!rc)
         rc = mb_provenance_start(&j.provenance, run, e);
-    if (!rc && !run->globals.dry_run)
+    if (!rc)
         rc = check_output(&j, e);
     if (!rc && run->globals.dry_run && !can_scan)
         rc = mb_fail(e, MB_USAGE, "--dry-run reads the input first, so it must be a file");

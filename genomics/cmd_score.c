@@ -248,6 +248,8 @@ static int setup(job *j, mb_run *run, mb_err *e) {
     if (rc)
         return rc;
     const mb_model_options options = {.device = run->globals.device, .precision = (mbk_precision)j->v->precision};
+    if (j->v->per_base && strcmp(j->v->per_base, "-") != 0 && strcmp(j->v->per_base, j->v->output) == 0)
+        return mb_fail(e, MB_USAGE, "--per-base %s: is the output too; give it another name", j->v->per_base);
     if ((rc = mb_model_open(&j->model, j->v->model, &options, e)))
         return rc;
     if (dna_alphabet_init(&j->alphabet, mb_model_config(j->model), &policies, e))

@@ -25,9 +25,14 @@ static int set_format(embed *j, mb_err *e) {
     static const struct {
         const char *end;
         embed_format format;
-    } KNOWN[] = {{".npy", EMBED_NPY},       {".h5", EMBED_HDF5}, {".hdf5", EMBED_HDF5},
-                 {".tsv.gz", EMBED_TSV_GZ}, {".tsv", EMBED_TSV}, {"-", EMBED_TSV}};
+    } KNOWN[] = {{".npy", EMBED_NPY},
+                 {".h5", EMBED_HDF5},
+                 {".hdf5", EMBED_HDF5},
+                 {".tsv.gz", EMBED_TSV_GZ},
+                 {".tsv", EMBED_TSV}};
     j->format = (embed_format)j->v->format;
+    if (j->format == EMBED_FORMAT_AUTO && strcmp(j->output, "-") == 0)
+        j->format = EMBED_TSV;
     for (size_t i = 0; j->format == EMBED_FORMAT_AUTO && i < sizeof KNOWN / sizeof *KNOWN; i++)
         if (ends_with(j->output, KNOWN[i].end))
             j->format = KNOWN[i].format;
@@ -38,8 +43,12 @@ static int set_format(embed *j, mb_err *e) {
     const int text = j->format == EMBED_TSV || j->format == EMBED_TSV_GZ;
     if (text && j->v->pool == DNA_POOL_NONE)
         return mb_fail(e, MB_USAGE, "--pool none gives a row per base, which is too much for text; write .npy or .h5");
-    if (!text && strcmp(j->output, "-") == 0)
-        return mb_fail(e, MB_USAGE, "only TSV can go to standard output; name a file for the others");
+    if (!text && dna_path_is_direct(j->output))
+        return mb_fail(e, MB_USAGE,
+                       "-o %s: only TSV can go to standard output, a pipe or a device; name a file for the others",
+                       j->output);
+    if (j->v->gzip && j->format != EMBED_HDF5)
+        return mb_fail(e, MB_USAGE, "--gzip is for HDF5; for compressed text name the output .tsv.gz");
     return MB_OK;
 }
 

@@ -66,8 +66,9 @@ int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) 
     struct stat out, in;
     if (stat(output, &out) || !S_ISREG(out.st_mode))
         return MB_OK;
-    for (int i = 0; i <= o->n_inputs; i++) {
-        const char *path = i < o->n_inputs ? o->inputs[i] : o->reader.regions;
+    const char *const other[] = {o->reader.regions, o->reader.alignment.reference};
+    for (int i = 0; i < o->n_inputs + 2; i++) {
+        const char *path = i < o->n_inputs ? o->inputs[i] : other[i - o->n_inputs];
         if (path && stat(path, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
             return mb_fail(e, MB_USAGE, "%s: is an input too; it would be overwritten", output);
     }

@@ -246,7 +246,7 @@ static int restore(dna_partial *p, const char *digest, int resume, int64_t data_
     return rc ? rc : sync_out(p->journal, e);
 }
 
-static int is_direct(const char *path) {
+int dna_path_is_direct(const char *path) {
     struct stat s;
     return strcmp(path, "-") == 0 || (stat(path, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode));
 }
@@ -281,7 +281,7 @@ int dna_partial_open(dna_partial **out, const char *path, const char *index_path
     }
     p->head = head;
     int rc;
-    if (is_direct(path)) {
+    if (dna_path_is_direct(path)) {
         rc =
             resume ? mb_fail(e, MB_USAGE, "%s: --resume needs an output file", path) : mb_out_create(&p->data, path, e);
     } else {
@@ -295,7 +295,7 @@ int dna_partial_open(dna_partial **out, const char *path, const char *index_path
     }
     /* Nothing that was there is removed: another --resume, with the right options, may still use it. */
     mb_err ignored = {0};
-    if (p->data && (is_direct(path) || (data_size == 0 && p->n == 0)))
+    if (p->data && (dna_path_is_direct(path) || (data_size == 0 && p->n == 0)))
         mb_out_abort(p->data);
     else if (p->data)
         (void)!mb_out_keep(p->data, &ignored);

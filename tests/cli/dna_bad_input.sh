@@ -78,6 +78,26 @@ check "file-size limit: nothing is left" clean
 check "HDF5: file-size limit fails" [ $? != 0 ]
 check "HDF5: nothing is left" clean
 
+# An output that is an input, or no place for the format.
+mkdir own && cp "$top/genomics/data/phix174.fa" own/g.fa && ln -s g.fa own/link.tsv
+for o in own/g.fa own/link.tsv own/../own/g.fa; do
+    refused 2 "is an input too" "output $o over its input" embed own/g.fa -m "$model" -o "$o" --format tsv
+    refused 2 "is an input too" "score: output $o over its input" score own/g.fa -m "$model" -o "$o"
+done
+refused 2 "is an input too" "per-base output over the input" score own/g.fa -m "$model" -o out.tsv --per-base own/g.fa
+refused 2 "is the output too" "two outputs of one name" score own/g.fa -m "$model" -o out.tsv --per-base out.tsv
+printf 'NC_001422.1\t0\t9\n' >own/r.bed
+refused 2 "is an input too" "output over the BED file" embed own/g.fa -m "$model" -o own/r.bed --format tsv --regions own/r.bed
+check "the inputs are as they were" cmp own/g.fa "$top/genomics/data/phix174.fa"
+for f in npy hdf5; do
+    refused 2 "only TSV" "$f into a device" embed p.fa -m "$model" -o /dev/null --format "$f"
+done
+refused 2 "--gzip is for HDF5" "--gzip without HDF5" embed p.fa -m "$model" -o out.npy --gzip 3
+refused 74 "folder does not exist" "dry run into a missing folder" embed p.fa -m "$model" -o no/such/out.npy --dry-run
+"$dna" embed p.fa -m "$model" -q --format tsv -o /dev/stdout | cat >through.tsv
+"$dna" embed p.fa -m "$model" -q -o - >straight.tsv
+check "/dev/stdout as a pipe is standard output" cmp through.tsv straight.tsv
+
 # Models.
 cp -r "$model" bad && head -c 300000 "$model/model.safetensors" >bad/model.safetensors
 refused 65 "model.safetensors" "truncated weights" embed p.fa -m bad -o out.npy

@@ -92,4 +92,13 @@ for verb in embed score info; do
         check "example: $line" [ "$status" = 0 ]
     done <examples
 done
+
+# The same content is the same bytes, whenever it is made.
+for pool in mean none; do
+    for i in 1 2; do
+        "$bin/dna-mamba" embed "$top/genomics/data/phix174.fa" -m "$top/genomics/models/demo" --window 900 --pool $pool -q -o "$tmp/when$i.h5"
+        sleep 1.1
+    done
+    check "HDF5 --pool $pool does not depend on the time" cmp "$tmp/when1.h5" "$tmp/when2.h5"
+done
 finish
