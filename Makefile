@@ -22,7 +22,7 @@ HDF5    ?= $(if $(call has,hdf5-serial),hdf5-serial,$(if $(call has,hdf5),hdf5))
 GEMM    ?= $(if $(and $(filter x86_64,$(ARCH)),$(call header,dnnl.h)),onednn,none)
 ISAS.x86_64  := generic avx2 avx512
 ISAS.aarch64 := neon
-ISAS    := $(or $(ISAS.$(ARCH)),generic)
+ISAS    := $(or $(if $(filter fuzz,$(MODE)),$(firstword $(ISAS.$(ARCH)))),$(ISAS.$(ARCH)),generic)
 march.generic := $(if $(filter x86_64,$(ARCH)),-march=x86-64-v2)
 march.avx2    := -march=x86-64-v3 -mtune=haswell
 march.avx512  := -march=x86-64-v4 -mtune=skylake-avx512 -mprefer-vector-width=512
