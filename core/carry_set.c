@@ -3,8 +3,9 @@
 
 #include "core/tile.h"
 
-static size_t rounded(size_t floats) {
-    return (floats + 15) / 16 * 16 + 16; /* never empty, on cache lines of its own */
+static size_t rounded(size_t floats) { /* never empty, on cache lines of its own */
+    enum { LINE = MB_CACHE_LINE / sizeof(float) };
+    return floats ? (floats + LINE - 1) / LINE * LINE : LINE;
 }
 
 /* Slots and floats of one pass; fills the set's tables when s is given. */
@@ -43,37 +44,43 @@ static void measure(const mb_runner *r, int *slots, int *ops, size_t *floats) {
     *slots += r->n_taps;
 }
 
-size_t mb_carry_set_bytes(const mb_runner *r) {
+/* One block, zero at first: slots, their data, first slot of each op. */
+static size_t carve(mb_carry_set *s, mb_arena *a, const mb_runner *r) {
     int slots, ops;
     size_t floats;
     measure(r, &slots, &ops, &floats);
-    return floats * sizeof(float) + (size_t)slots * sizeof(mb_slot);
+    s->slot = mb_arena_take(a, (size_t)slots * sizeof *s->slot);
+    s->data = mb_arena_floats(a, floats);
+    s->first = mb_arena_take(a, (size_t)ops * sizeof *s->first);
+    return a->used;
+}
+
+size_t mb_carry_set_bytes(const mb_runner *r) {
+    mb_arena measured = {0};
+    mb_carry_set s;
+    return carve(&s, &measured, r);
 }
 
 int mb_carry_set_create(mb_carry_set **out, const mb_runner *r, mb_err *e) {
-    int slots, ops;
-    size_t floats;
-    measure(r, &slots, &ops, &floats);
+    const size_t bytes = mb_carry_set_bytes(r);
     mb_carry_set *s = mb_calloc(1, sizeof *s);
-    *out = s;
-    if (s) {
-        s->slot = mb_calloc((size_t)slots + 1, sizeof *s->slot);
-        s->first = mb_calloc((size_t)ops + 1, sizeof *s->first);
-        s->data = mb_calloc(floats + 16, sizeof *s->data);
-    }
-    if (s && s->slot && s->first && s->data)
-        return MB_OK;
-    mb_carry_set_destroy(s);
     *out = NULL;
-    return mb_fail(e, MB_NOMEM, "no memory for %zu bytes of recurrent state", floats * sizeof(float));
+    if (!s)
+        return mb_fail(e, MB_NOMEM, "no memory for %zu bytes of recurrent state", bytes);
+    int rc = mb_arena_create(&s->arena, bytes, e);
+    if (rc != MB_OK) {
+        mb_carry_set_destroy(s);
+        return rc;
+    }
+    carve(s, &s->arena, r);
+    *out = s;
+    return MB_OK;
 }
 
 void mb_carry_set_destroy(mb_carry_set *s) {
     if (!s)
         return;
-    mb_free(s->slot);
-    mb_free(s->first);
-    mb_free(s->data);
+    mb_arena_destroy(&s->arena);
     mb_free(s);
 }
 

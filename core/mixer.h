@@ -18,11 +18,13 @@
 typedef enum mb_direction { MB_LEFT_TO_RIGHT = 0, MB_RIGHT_TO_LEFT = 1 } mb_direction;
 typedef enum mb_needs { MB_ANY_ORDER, MB_CAUSAL_ORDER, MB_BOTH_WAYS } mb_needs;
 
-/* State handed from tile to tile of one sequence in one layer and direction. */
+/* State handed from tile to tile of one sequence in one layer and direction. A cache line each: the worker that polls
+ * one slot does not slow down the worker that passes another. */
+enum { MB_CACHE_LINE = 64 };
 typedef struct mb_slot {
-    _Atomic int64_t turn; /* how many tiles have passed; the tile whose turn it is may read and write data */
-    float *data;
-    char pad[48];
+    _Alignas(MB_CACHE_LINE) _Atomic int64_t turn; /* how many tiles have passed; the tile whose turn it is may read and
+                                                   * write data */
+    float *data;                                  /* begins a cache line; zero before the first tile */
 } mb_slot;
 
 typedef struct mb_carry {
@@ -41,6 +43,7 @@ typedef struct mb_mixer mb_mixer; /* each class has its own struct, beginning wi
 typedef struct mb_mixer_tile {
     const mbk_ctx *ctx;
     int rows;
+    int64_t from; /* position of row 0 in the strand; in a session counted from its start */
     mb_direction direction;
     int phase;      /* 0 .. phases-1 */
     const float *u; /* (rows,D) normalised input; NULL in phase 1 of a kept tile whose class keeps more than lean */
@@ -48,16 +51,19 @@ typedef struct mb_mixer_tile {
     int kept;       /* saved holds everything (1) or the lean part only (0; u is given again) */
     float *out;     /* (rows,D) the mixer's output; last phase only */
     mb_carry carry;
-    float *scratch; /* mb_mixer_class.scratch_floats(rows) */
+    float *scratch; /* mb_mixer_class.scratch_floats(rows), 64-byte aligned */
 } mb_mixer_tile;
 
-/* One token on a team of workers inside one OpenMP parallel region; every worker calls with its own index. */
+/* One token on a team of workers inside one OpenMP parallel region; every worker calls with its own index, and comes to
+ * every barrier also after an error of its own. */
 typedef struct mb_step {
     int worker, workers;
-    const float *u;      /* (D) normalised input, the same for all workers */
-    float *out;          /* (D) shared; complete for all workers when step returns */
+    int64_t position; /* of the token */
+    const float *u;   /* (D) normalised input: the same numbers for all workers, each with its own copy */
+    float *out;       /* (D) shared, 64-byte aligned; complete for all workers when step returns. Still read by others
+                       * (it held the output of the layer before) until this step's first barrier */
     float *const *state; /* data of each slot of phase 0 */
-    float *scratch;      /* shared, scratch_floats(1) */
+    float *scratch;      /* shared, 64-byte aligned, scratch_floats(1); free for all once step returns */
 } mb_step;
 
 typedef struct mb_mixer_class {
@@ -67,12 +73,13 @@ typedef struct mb_mixer_class {
     int (*create)(mb_mixer **out, const mb_config *c, const mb_layer_params *p, const mbk_ops *ops,
                   mbk_precision precision, int tile, mb_err *e);
     void (*destroy)(mb_mixer *m);
+    size_t (*bytes)(const mb_mixer *m); /* memory it holds besides its parameters (folded and packed copies) */
     int (*slots)(const mb_mixer *m, int phase);
     size_t (*slot_floats)(const mb_mixer *m, int phase, int slot);
     size_t (*saved_floats)(const mb_mixer *m, int kept); /* per row, between the phases; 0 for one phase */
     size_t (*scratch_floats)(const mb_mixer *m, int rows);
     int (*run)(const mb_mixer *m, const mb_mixer_tile *t);
-    /* One token on a team of workers; NULL when the mixer is not causal. See core/session.h. */
+    /* One token on a team of workers; NULL when the mixer needs both ways. See core/session.h. */
     int (*step)(const mb_mixer *m, const mb_step *s);
 } mb_mixer_class;
 

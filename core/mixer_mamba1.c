@@ -34,6 +34,7 @@ typedef struct mamba {
     const mbk_ops *ops;
     int D, E, N, K, R, X; /* X = R + 2N */
     int n_dir, tied, multiply, blocks;
+    size_t bytes; /* of dir's copies and packed weights */
     mamba_dir dir[2];
 } mamba;
 
@@ -53,10 +54,11 @@ static const mamba *as_mamba(const mb_mixer *m) {
 /* ---- creation -------------------------------------------------------------------------------------------------------
  */
 
-static int make_linear(const mbk_ops *ops, mbk_linear **out, int n_out, int k_in, const float *w,
-                       mbk_precision precision, int tile, const char *what, mb_err *e) {
+static int make_linear(mamba *m, mbk_linear **out, int n_out, int k_in, const float *w, mbk_precision precision,
+                       int tile, const char *what, mb_err *e) {
     mbk_linear_spec spec = {.Nout = n_out, .Kin = k_in, .W = w, .precision = precision, .M_typical = tile};
-    int rc = ops->linear_create(out, &spec);
+    int rc = m->ops->linear_create(out, &spec);
+    m->bytes += m->ops->linear_bytes(&spec);
     if (rc != MB_OK)
         return mb_fail(e, rc, "%s (%d x %d): cannot prepare the matrix product with %s: %s", what, n_out, k_in,
                        mbk_linear_library(), mb_status_words(rc));
@@ -69,6 +71,7 @@ static int fold_dir(mamba *m, mamba_dir *d, const mb_mamba1_params *p, mb_err *e
     d->a2 = mb_malloc(N * E * sizeof(float));
     if (!d->conv_w || !d->a2)
         return mb_fail(e, MB_NOMEM, "no memory for a layer's convolution and state matrix");
+    m->bytes += (K + N) * E * sizeof(float);
     for (size_t c = 0; c < E; c++) {
         for (size_t k = 0; k < K; k++)
             d->conv_w[k * E + c] = p->conv_w[c * K + k];
@@ -87,13 +90,13 @@ static int create_dir(mamba *m, int i, const mb_mamba1_params *p, mbk_precision 
     mamba_dir *d = &m->dir[i];
     int rc = fold_dir(m, d, p, e);
     if (rc == MB_OK)
-        rc = make_linear(m->ops, &d->x_proj, m->X, m->E, p->x_w, precision, tile, "x_proj", e);
+        rc = make_linear(m, &d->x_proj, m->X, m->E, p->x_w, precision, tile, "x_proj", e);
     if (rc == MB_OK)
-        rc = make_linear(m->ops, &d->dt_proj, m->E, m->R, p->dt_w, precision, tile, "dt_proj", e);
+        rc = make_linear(m, &d->dt_proj, m->E, m->R, p->dt_w, precision, tile, "dt_proj", e);
     if (rc == MB_OK && (i == 0 || !m->tied))
-        rc = make_linear(m->ops, &d->in_proj, 2 * m->E, m->D, p->in_w, precision, tile, "in_proj", e);
+        rc = make_linear(m, &d->in_proj, 2 * m->E, m->D, p->in_w, precision, tile, "in_proj", e);
     if (rc == MB_OK && (i == 0 || !m->tied))
-        rc = make_linear(m->ops, &d->out_proj, m->D, m->E, p->out_w, precision, tile, "out_proj", e);
+        rc = make_linear(m, &d->out_proj, m->D, m->E, p->out_w, precision, tile, "out_proj", e);
     return rc;
 }
 
@@ -143,6 +146,10 @@ static int mamba_create(mb_mixer **out, const mb_config *c, const mb_layer_param
 
 /* ---- sizes ----------------------------------------------------------------------------------------------------------
  */
+
+static size_t mamba_bytes(const mb_mixer *mixer) {
+    return sizeof(mamba) + as_mamba(mixer)->bytes;
+}
 
 static int joined(const mamba *m) /* both directions share one gate and one out_proj */
 {
@@ -231,7 +238,8 @@ static int run_conv(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, 
                      .y = out,
                      .ldy = m->E};
     int rc = m->ops->conv_fwd(t->ctx, &conv);
-    mb_carry_pass(&t->carry, 0);
+    if (rc == MB_OK)
+        mb_carry_pass(&t->carry, 0);
     return rc;
 }
 
@@ -275,9 +283,9 @@ static int run_scan(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, 
         s.y_add = y_add ? y_add + from : NULL;
         s.ldyadd = m->E;
         int rc = m->ops->scan_fwd(t->ctx, &s);
-        mb_carry_pass(&t->carry, 1 + b);
         if (rc != MB_OK)
             return rc;
+        mb_carry_pass(&t->carry, 1 + b);
     }
     return MB_OK;
 }
@@ -476,6 +484,7 @@ const mb_mixer_class mb_mamba1_class = {.name = "mamba1",
                                         .phases = 1,
                                         .create = mamba_create,
                                         .destroy = mamba_destroy,
+                                        .bytes = mamba_bytes,
                                         .slots = mamba_slots,
                                         .slot_floats = mamba_slot_floats,
                                         .saved_floats = mamba_saved_floats,
@@ -488,6 +497,7 @@ const mb_mixer_class mb_bimamba1_class = {.name = "bimamba1",
                                           .phases = 2,
                                           .create = mamba_create,
                                           .destroy = mamba_destroy,
+                                          .bytes = mamba_bytes,
                                           .slots = mamba_slots,
                                           .slot_floats = mamba_slot_floats,
                                           .saved_floats = mamba_saved_floats,

@@ -67,22 +67,9 @@ static int create_mixers(mb_model *m, mb_err *e) {
         int rc = class->create(&m->mixer[l], c, &m->params->layer[l], m->ops, m->precision, m->tile, e);
         if (rc != MB_OK)
             return mb_err_context(e, "layer %d", l);
+        m->bytes += class->bytes(m->mixer[l]);
     }
     return MB_OK;
-}
-
-static size_t packed_bytes(const mb_model *m) {
-    const mb_config *c = &m->config;
-    const int dirs = c->mixer == MB_MIXER_BIMAMBA1 ? 2 : 1, own = dirs == 2 && !c->tied_directions ? 2 : 1;
-    const int shape[4][3] = {
-        {2 * c->E, c->D, own}, {c->D, c->E, own}, {c->R + 2 * c->N, c->E, dirs}, {c->E, c->R, dirs}};
-    size_t bytes = (size_t)dirs * (size_t)c->E * (size_t)(c->N + c->K) * sizeof(float);
-    for (int i = 0; i < 4; i++) {
-        mbk_linear_spec spec = {
-            .Nout = shape[i][0], .Kin = shape[i][1], .precision = m->precision, .M_typical = m->tile};
-        bytes += (size_t)shape[i][2] * m->ops->linear_bytes(&spec);
-    }
-    return bytes * (size_t)c->n_layer;
 }
 
 int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const mb_model_options *o, mb_err *e) {
@@ -100,7 +87,8 @@ int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const
     m->params = params;
     m->precision = o->precision;
     m->tile = o->tile > 0 ? o->tile : DEFAULT_TILE;
-    if (m->tile > MAX_TILE)
+    rc = mb_config_check(c, "configuration", e);
+    if (rc == MB_OK && m->tile > MAX_TILE)
         rc = mb_fail(e, MB_USAGE, "a tile of %d rows is beyond %d", m->tile, MAX_TILE);
     if (rc == MB_OK && !(m->heads = mb_heads_create(e)))
         rc = MB_NOMEM;
@@ -116,7 +104,6 @@ int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const
         mb_model_destroy(m);
         return rc;
     }
-    m->bytes = packed_bytes(m);
     *out = m;
     return MB_OK;
 }

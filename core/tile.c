@@ -115,17 +115,27 @@ typedef struct piece { /* the tile at work */
     mb_err *e;
 } piece;
 
+/* Of the tile's rows, in the forward frame of the sequence. */
+static int64_t first_position(const piece *p) {
+    return p->lane->strand == 1 ? p->lane->length - p->from - p->rows : p->from;
+}
+
+/* Puts the place before an error's words. */
+static int fail_at(const piece *p, int rc, const char *what) {
+    const int64_t first = p->lane->base + first_position(p);
+    return mb_fail(p->e, rc, "sequence %d, positions %lld..%lld (from 0): %s", p->lane->index, (long long)first,
+                   (long long)(first + p->rows - 1), what);
+}
+
 static int read_tokens(piece *p) {
     const mb_sequence *s = p->lane->sequence;
     int32_t *token = p->w->token;
-    if (p->lane->strand == 0) {
-        int rc = s->read(s->user, p->from, p->rows, token);
-        return rc == MB_OK ? rc : mb_fail(p->e, rc, "sequence %d: reading its tokens failed", p->lane->index);
-    }
-    /* reverse complement: row i of the lane is the complement of token length-1-i */
-    int rc = s->read(s->user, p->lane->length - p->from - p->rows, p->rows, token);
+    int rc = s->read(s->user, first_position(p), p->rows, token);
     if (rc != MB_OK)
-        return mb_fail(p->e, rc, "sequence %d: reading its tokens failed", p->lane->index);
+        return fail_at(p, rc, "reading its tokens failed");
+    if (p->lane->strand == 0)
+        return MB_OK;
+    /* reverse complement: row i of the lane is the complement of token length-1-i */
     const mb_config *c = &p->r->m->config;
     for (int i = 0, j = p->rows - 1; i <= j; i++, j--) {
         const int32_t a = token[i], b = token[j];
@@ -158,9 +168,7 @@ static int begin(piece *p) {
                              .table = m->params->embedding,
                              .out = p->x};
     rc = m->ops->embed_fwd(&p->w->ctx, &embed);
-    return rc == MB_OK ? rc
-                       : mb_fail(p->e, rc, "sequence %d, positions %lld..%lld: a token is outside the vocabulary of %d",
-                                 p->lane->index, (long long)p->from, (long long)(p->from + p->rows - 1), m->config.V);
+    return rc == MB_OK ? rc : fail_at(p, rc, "a token is outside the vocabulary");
 }
 
 /* y = norm(x + pending); x becomes the sum. */
@@ -203,7 +211,7 @@ static int deliver(piece *p, int tap, const float *row) {
                           .strand = p->lane->strand,
                           .column = column,
                           .layer = r->tap[tap],
-                          .from = p->lane->base + (reverse ? p->lane->length - p->from - p->rows : p->from),
+                          .from = p->lane->base + first_position(p),
                           .n = p->rows,
                           .worker = p->w->ctx.worker,
                           .row = reverse ? turned(p, row) : row};
@@ -211,7 +219,8 @@ static int deliver(piece *p, int tap, const float *row) {
     if (!mb_carry_wait(&order, tap))
         return MB_STOPPED;
     int rc = r->sink->rows(r->sink->user, &rows, p->e);
-    mb_carry_pass(&order, tap);
+    if (rc == MB_OK) /* a sink that failed is not called with what comes after */
+        mb_carry_pass(&order, tap);
     return rc;
 }
 
@@ -222,21 +231,33 @@ static int tap_of(const mb_runner *r, int layer) {
     return -1;
 }
 
+/* Taps between layers deliver either the stream entering a layer or what the layer before added to it. */
+static int delivers_output(const mb_runner *r, int layer) {
+    return r->outputs && layer > 0 && layer < r->m->config.n_layer;
+}
+
+/* Layer l begins: the stream that enters it. */
+static int deliver_stream(piece *p, int layer) {
+    const int tap = tap_of(p->r, layer);
+    if (tap < 0 || delivers_output(p->r, layer))
+        return MB_OK;
+    settle(p);
+    return deliver(p, tap, p->x);
+}
+
+/* Layer l ends: its output. */
+static int deliver_output(piece *p, int layer) {
+    const int tap = tap_of(p->r, layer + 1);
+    return tap >= 0 && delivers_output(p->r, layer + 1) ? deliver(p, tap, p->pending) : MB_OK;
+}
+
 static int run_op(piece *p, int i) {
     mb_runner *r = p->r;
     const mb_op *op = &r->passes.op[p->pass->first_op + i];
     const mb_mixer *mixer = r->m->mixer[op->layer];
     const mb_layer_params *layer = &r->m->params->layer[op->layer];
-    const int tap = op->phase == 0 ? tap_of(r, op->layer) : -1;
     const int all_kept = r->kept && mixer->class->saved_floats(mixer, 1) > mixer->class->saved_floats(mixer, 0);
-    int rc = MB_OK;
-    if (tap >= 0 && r->outputs && op->layer > 0) {
-        MB_ASSERT(p->pending); /* the layer before ended in this pass: so in every stack built today */
-        rc = deliver(p, tap, p->pending);
-    } else if (tap >= 0) {
-        settle(p);
-        rc = deliver(p, tap, p->x);
-    }
+    int rc = op->phase == 0 ? deliver_stream(p, op->layer) : MB_OK;
     const int needs_u = op->phase == 0 || !all_kept;
     if (rc == MB_OK && needs_u)
         rc = normalise(p, layer->norm_w, layer->norm_b, p->w->u);
@@ -244,6 +265,7 @@ static int run_op(piece *p, int i) {
         return rc;
     const mb_mixer_tile tile = {.ctx = &p->w->ctx,
                                 .rows = p->rows,
+                                .from = p->lane->base + p->from,
                                 .direction = p->pass->direction,
                                 .phase = op->phase,
                                 .u = needs_u ? p->w->u : NULL,
@@ -253,12 +275,16 @@ static int run_op(piece *p, int i) {
                                 .carry = {p->lane->carry->slot + p->lane->carry->first[i], p->turn, &r->stop},
                                 .scratch = p->w->scratch};
     rc = mixer->class->run(mixer, &tile);
-    if (rc != MB_OK && rc != MB_STOPPED)
-        return mb_fail(p->e, rc, "sequence %d, positions from %lld, layer %d (%s): %s", p->lane->index,
-                       (long long)p->from, op->layer, mixer->class->name, mb_status_words(rc));
-    if (rc == MB_OK && op->phase == mixer->class->phases - 1)
-        p->pending = p->w->out;
-    return rc;
+    if (rc == MB_STOPPED)
+        return rc;
+    if (rc != MB_OK) {
+        (void)fail_at(p, rc, mb_status_words(rc));
+        return mb_err_context(p->e, "layer %d (%s)", op->layer, mixer->class->name);
+    }
+    if (op->phase < mixer->class->phases - 1)
+        return MB_OK;
+    p->pending = p->w->out;
+    return deliver_output(p, op->layer);
 }
 
 static int finish(piece *p) {
@@ -269,14 +295,10 @@ static int finish(piece *p) {
             return MB_OK;
         return mb_stream_store(p->lane->stream, p->record, p->x, mb_record_floats(r), p->e);
     }
+    if (r->n_run < r->m->config.n_layer)
+        return deliver_stream(p, r->n_run);
     const int tap = tap_of(r, r->n_run);
     MB_ASSERT(tap >= 0);
-    if (r->n_run < r->m->config.n_layer) {
-        const float *added = r->outputs ? p->pending : NULL;
-        if (!added)
-            settle(p);
-        return deliver(p, tap, added ? added : p->x);
-    }
     int rc = normalise(p, r->m->norm_f_w, r->m->norm_f_b, p->w->u);
     return rc == MB_OK ? deliver(p, tap, p->w->u) : rc;
 }

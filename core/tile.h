@@ -17,6 +17,7 @@ typedef struct mb_carry_set {
     int n_slots;
     float *data;
     size_t floats; /* in use in this pass */
+    mb_arena arena;
 } mb_carry_set;
 
 typedef struct mb_lane {
@@ -59,6 +60,7 @@ typedef struct mb_worker { /* one thread's memory */
     float *scratch;
 } mb_worker;
 
+/* layers: at least one, borrowed; MB_RANGE unless ascending and within 0..n_layer. */
 int mb_runner_init(mb_runner *r, const mb_model *m, const int *layers, int n_layers, int kept, mb_err *e) MB_MUST_USE;
 void mb_runner_fini(mb_runner *r);
 /* Records an error of a worker and stops the others. */
