@@ -3,13 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-#include "core/file.h"
 #include "core/log.h"
 #include "core/mem.h"
 
@@ -39,23 +41,55 @@ static int open_unnamed(const char *folder, mb_err *e) {
     return fd;
 }
 
+/* Free bytes of the file system that holds the file; -1 unknown. */
+static int64_t room(int fd) {
+    struct statvfs v;
+    int64_t bytes;
+    if (fstatvfs(fd, &v) != 0 || __builtin_mul_overflow((int64_t)v.f_bavail, (int64_t)v.f_frsize, &bytes))
+        return -1;
+    return bytes;
+}
+
+/* fallocate, tried again when a signal came (a file system in memory takes its time). Not posix_fallocate: where the
+ * file system cannot reserve, that writes a byte into every block. Returns an errno. */
+static int fallocate_all(int fd, int64_t bytes) {
+    for (int i = 0;; i++) {
+        if (fallocate(fd, 0, 0, (off_t)bytes) == 0)
+            return 0;
+        if (errno != EINTR || i == 100)
+            return errno;
+    }
+}
+
 /* Reserves the whole file at once, so that a full disk is found before the work and not in the middle of it. */
 static int reserve(mb_stream *s, int64_t bytes, mb_err *e) {
-    int rc = posix_fallocate(s->fd, 0, (off_t)bytes);
-    if (rc == 0)
-        return MB_OK;
-    if (rc == EOPNOTSUPP || rc == EINVAL) {
-        if (ftruncate(s->fd, (off_t)bytes) == 0)
-            return MB_OK;
-        rc = errno;
+    int cause = fallocate_all(s->fd, bytes);
+    const int64_t free_bytes = room(s->fd);
+    if (cause == EOPNOTSUPP || cause == ENOSYS || cause == EINTR) {
+        cause = free_bytes >= 0 && free_bytes < bytes ? ENOSPC : 0;
+        if (cause == 0 && ftruncate(s->fd, (off_t)bytes) != 0)
+            cause = errno;
     }
-    char need[32], have[32];
-    mb_human_bytes((double)bytes, need);
-    mb_human_bytes((double)mb_dir_free_bytes(s->folder), have);
+    if (cause == 0)
+        return MB_OK;
+    char need[32], have[32], words[128];
     return mb_fail(
         e, MB_IO,
-        "cannot reserve a scratch file of %s in %s (%s free): %s; give more --memory or another --scratch folder", need,
-        s->folder, have, strerror(rc));
+        "cannot reserve a scratch file of %s in %s (%s free): %s; give more --memory or another --scratch folder",
+        mb_human_bytes((double)bytes, need), s->folder,
+        free_bytes < 0 ? "unknown how much" : mb_human_bytes((double)free_bytes, have),
+        strerror_r(cause, words, sizeof words));
+}
+
+/* A scratch file in memory defeats the budget; people should know, once. */
+static void warn_of_memory(const mb_stream *s) {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    enum { TMPFS = 0x01021994 }; /* linux/magic.h */
+    struct statfs fs;
+    if (fstatfs(s->fd, &fs) == 0 && fs.f_type == TMPFS && !atomic_flag_test_and_set(&told))
+        mb_warn("the scratch folder %s is itself in memory and counts beside --memory; name a folder on a disk with "
+                "--scratch or TMPDIR",
+                s->folder);
 }
 
 static int create_file(mb_stream *s, const char *folder, mb_err *e) {
@@ -69,7 +103,11 @@ static int create_file(mb_stream *s, const char *folder, mb_err *e) {
     s->fd = open_unnamed(s->folder, e);
     if (s->fd < 0)
         return s->fd;
-    return reserve(s, (s->records - s->in_memory) * (int64_t)(s->floats * sizeof(float)), e);
+    int64_t bytes;
+    if (__builtin_mul_overflow(s->records - s->in_memory, (int64_t)(s->floats * sizeof(float)), &bytes))
+        return mb_fail(e, MB_RANGE, "a sequence of this length would need a scratch file beyond 8 EiB");
+    warn_of_memory(s);
+    return reserve(s, bytes, e);
 }
 
 int mb_stream_create(mb_stream **out, int64_t records, size_t floats, int64_t in_memory, const char *folder,
@@ -84,7 +122,8 @@ int mb_stream_create(mb_stream **out, int64_t records, size_t floats, int64_t in
     s->in_memory = in_memory;
     s->floats = (floats + 15) / 16 * 16;
     s->fd = -1;
-    s->memory_bytes = (size_t)in_memory * s->floats * sizeof(float);
+    if (__builtin_mul_overflow((size_t)in_memory, s->floats * sizeof(float), &s->memory_bytes))
+        s->memory_bytes = SIZE_MAX; /* refused below */
     if (in_memory > 0 && !(s->memory = mb_big_alloc(s->memory_bytes))) {
         char need[32];
         rc = mb_fail(e, MB_NOMEM, "cannot allocate %s for the stream between passes; lower --memory",
