@@ -7,6 +7,8 @@
 #include "core/groups.h"
 #include "core/tile.h"
 
+static const int64_t MAX_LENGTH = (int64_t)1 << 48; /* of a sequence: sums of lengths stay far from overflow */
+
 int mb_tokens_read(void *user, int64_t from, int n, int32_t *token) {
     memcpy(token, (const int32_t *)user + from, (size_t)n * sizeof *token);
     return MB_OK;
@@ -53,6 +55,9 @@ static int make_lanes(job *r, const mb_sequence *seq, int n, mb_err *e) {
     for (int i = 0; i < n; i++) {
         if (seq[i].length <= 0)
             return mb_fail(e, MB_RANGE, "sequence %d is empty", i);
+        if (seq[i].length > MAX_LENGTH)
+            return mb_fail(e, MB_RANGE, "sequence %d: %lld tokens are beyond %lld", i, (long long)seq[i].length,
+                           (long long)MAX_LENGTH);
         for (int s = 0; s < strands; s++)
             if (want >> s & 1)
                 mb_lane_init(&r->lane[r->n_lanes++], &r->kept, &seq[i], i, s);

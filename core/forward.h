@@ -13,7 +13,7 @@
 
 /* One input sequence. */
 typedef struct mb_sequence {
-    int64_t length; /* tokens, > 0 */
+    int64_t length; /* tokens, 1 .. 2^48 */
     /* Fills token[0..n) with tokens from..from+n-1; called from any worker. Returns a status. */
     int (*read)(void *user, int64_t from, int n, int32_t *token);
     void *user;
@@ -49,25 +49,27 @@ typedef struct mb_sink {
 
 typedef struct mb_forward_options {
     int threads;         /* > 0 */
-    int64_t memory;      /* budget in bytes for streams (weights and outputs not counted); 0 = what is free */
+    int64_t memory;      /* budget in bytes for streams, workers and carried states (not for weights and outputs): the
+                          * streams get what the others leave, 0 if nothing; 0 = 80 % of what is available */
     const char *scratch; /* folder for the scratch file; NULL = $TMPDIR or /tmp */
     const int *layers;   /* which streams to deliver, ascending; NULL = {n_layer} */
     int n_layers;
     int outputs; /* 1: for 0 < l < n_layer deliver what layer l-1 adds to the stream instead of the stream that
                   * enters layer l; that is what the original Caduceus lists as hidden_states[l] */
     int strands; /* bit 0: forward, bit 1: reverse complement; 0 = all the model has */
-    mb_progress *progress;  /* counts tokens * (1 / passes); may be NULL */
+    mb_progress *progress;  /* counts every token once, in parts: a part for each pass and strand; may be NULL */
     const atomic_int *stop; /* may be NULL; when set the run ends with MB_STOPPED */
 } mb_forward_options;
 
-/* What a run of these lengths will take. */
+/* What a run of these lengths will take: the most of any moment. stream_bytes + worker_bytes <= memory, unless
+ * worker_bytes alone are more. */
 typedef struct mb_forward_plan {
     int passes;
     int64_t tiles;
     int kept;              /* 1: everything kept per row between passes; 0: lean */
     int64_t stream_bytes;  /* in memory */
     int64_t scratch_bytes; /* in the scratch file */
-    int64_t worker_bytes;  /* scratch of all workers and carried states */
+    int64_t worker_bytes;  /* working memory of all workers and carried states */
     int groups;            /* sequences and strands are run in so many groups, one after the other, to fit */
 } mb_forward_plan;
 
@@ -77,7 +79,8 @@ int mb_forward_run(const mb_model *m, const mb_sequence *seq, int n, const mb_fo
                    mb_err *e) MB_MUST_USE;
 
 /* Whole results in memory, for short sequences: hidden (length, width), in the original's layout; logits (length, V).
- * Either may be NULL. layer as in mb_rows. */
+ * Either may be NULL; logits only with layer = n_layer. layer as in mb_rows; o->layers is not used. When o->strands
+ * leaves a strand out, its columns of hidden are not touched and logits are the other strand's share. */
 int mb_forward_hidden(const mb_model *m, const int32_t *token, int64_t length, int layer, const mb_forward_options *o,
                       float *hidden, float *logits, mb_err *e) MB_MUST_USE;
 /* The share of r (rows after the final norm, as a sink gets them) in the logits: out (r->n, V). The logits of an

@@ -33,8 +33,13 @@ int mb_forward_hidden(const mb_model *m, const int32_t *token, int64_t length, i
     MB_ASSERT(!logits || layer == mb_model_config(m)->n_layer);
     options.layers = &layer;
     options.n_layers = 1;
-    if (logits && mb_model_strands(m) == 2 && !(w.logits[1] = mb_malloc(count * sizeof(float))))
-        return mb_fail(e, MB_NOMEM, "no memory for the logits of %lld positions", (long long)length);
+    if (length <= 0)
+        return mb_fail(e, MB_RANGE, "the sequence is empty");
+    if (logits && mb_model_strands(m) == 2) {
+        if (!(w.logits[1] = mb_calloc(count, sizeof(float))))
+            return mb_fail(e, MB_NOMEM, "no memory for the logits of %lld positions", (long long)length);
+        memset(logits, 0, count * sizeof(float)); /* of a strand left out nothing comes */
+    }
     int rc = mb_forward_run(m, &seq, 1, &options, &sink, e);
     for (size_t i = 0; rc == MB_OK && w.logits[1] && i < count; i++)
         logits[i] += w.logits[1][i];

@@ -9,6 +9,8 @@
 struct mb_session {
     const mb_model *m;
     int threads;
+    int team;   /* workers of a step */
+    int broken; /* a call failed half-way: the states belong to no position */
     int last[1];
     mb_runner runner;
     mb_carry_set *carry;
@@ -70,6 +72,7 @@ int mb_session_create(mb_session **out, const mb_model *m, int threads, mb_err *
         return mb_fail(e, MB_NOMEM, "no memory for a session");
     s->m = m;
     s->threads = threads;
+    s->team = threads < omp_get_num_procs() ? threads : omp_get_num_procs();
     s->last[0] = m->config.n_layer;
     int rc = mb_runner_init(&s->runner, m, s->last, 1, 1, e);
     if (rc != MB_OK) {
@@ -123,12 +126,9 @@ static void feed_worker(mb_session *s, mb_lane *lane, _Atomic int64_t *next) {
     }
 }
 
-static int last_logits(mb_session *s, float *logits, mb_err *e) {
-    const mbk_linear *head = mb_model_head(s->m, 0, e);
+static int last_logits(mb_session *s, const mbk_linear *head, float *logits, mb_err *e) {
     int worst = MB_OK;
-    if (!head)
-        return e ? e->status : MB_FAIL;
-#pragma omp parallel num_threads(s->threads)
+#pragma omp parallel num_threads(s->team)
     {
         int rc = mb_model_head_step(s->m, head, omp_get_thread_num(), omp_get_num_threads(), s->last_row, logits);
         if (rc != MB_OK) {
@@ -139,9 +139,29 @@ static int last_logits(mb_session *s, float *logits, mb_err *e) {
     return worst == MB_OK ? MB_OK : mb_fail(e, worst, "logits of the last token: %s", mb_status_words(worst));
 }
 
+/* What can be refused without touching the state; *head is set when there are logits to give. */
+static int check_call(const mb_session *s, const int32_t *token, int64_t n, const float *logits,
+                      const mbk_linear **head, mb_err *e) {
+    const int V = s->m->config.V;
+    if (s->broken)
+        return mb_fail(e, MB_FAIL,
+                       "an error ended the call before in the middle: reset the session or restore a state");
+    for (int64_t i = 0; i < n; i++)
+        if (token[i] < 0 || token[i] >= V)
+            return mb_fail(e, MB_RANGE, "position %lld: token %d is outside the vocabulary of %d",
+                           (long long)(s->position + i), (int)token[i], V);
+    if (logits && !(*head = mb_model_head(s->m, 0, e)))
+        return e ? e->status : MB_FAIL;
+    return MB_OK;
+}
+
 int mb_session_feed(mb_session *s, const int32_t *token, int64_t n, const mb_sink *sink, float *logits, mb_err *e) {
+    const mbk_linear *head = NULL;
     if (n <= 0)
         return mb_fail(e, MB_RANGE, "nothing to feed");
+    int rc = check_call(s, token, n, logits, &head, e);
+    if (rc != MB_OK)
+        return rc;
     const mb_sequence seq = {.length = n, .read = mb_tokens_read, .user = (void *)(uintptr_t)token};
     tee t = {s, sink, s->position + n - 1};
     const mb_sink own = {tee_rows, &t};
@@ -157,10 +177,11 @@ int mb_session_feed(mb_session *s, const int32_t *token, int64_t n, const mb_sin
 #pragma omp parallel num_threads(s->threads)
     feed_worker(s, &lane, &next);
     s->runner.sink = NULL;
-    if (s->runner.err.status != MB_OK)
+    s->broken = s->runner.err.status != MB_OK;
+    if (s->broken)
         return mb_fail(e, s->runner.err.status, "%s", s->runner.err.text);
     s->position += n;
-    return logits ? last_logits(s, logits, e) : MB_OK;
+    return logits ? last_logits(s, head, logits, e) : MB_OK;
 }
 
 /* ---- one token ------------------------------------------------------------------------------------------------------
@@ -188,6 +209,7 @@ static int step_worker(mb_session *s, int32_t token, const mbk_linear *head, flo
     mb_worker *w = &s->worker[omp_get_thread_num()];
     mb_step step = {.worker = omp_get_thread_num(),
                     .workers = omp_get_num_threads(),
+                    .position = s->position,
                     .u = w->u,
                     .out = s->out,
                     .scratch = s->scratch};
@@ -214,12 +236,10 @@ static int step_worker(mb_session *s, int32_t token, const mbk_linear *head, flo
 
 int mb_session_step(mb_session *s, int32_t token, float *hidden, float *logits, mb_err *e) {
     const mbk_linear *head = NULL;
-    int worst = MB_OK;
-    if (token < 0 || token >= s->m->config.V)
-        return mb_fail(e, MB_RANGE, "token %d is outside the vocabulary of %d", (int)token, s->m->config.V);
-    if (logits && !(head = mb_model_head(s->m, 0, e)))
-        return e ? e->status : MB_FAIL;
-#pragma omp parallel num_threads(s->threads)
+    int worst = check_call(s, &token, 1, logits, &head, e);
+    if (worst != MB_OK)
+        return worst;
+#pragma omp parallel num_threads(s->team)
     {
         int rc = step_worker(s, token, head, logits);
         if (rc != MB_OK) {
@@ -227,8 +247,9 @@ int mb_session_step(mb_session *s, int32_t token, float *hidden, float *logits, 
             worst = rc;
         }
     }
-    if (worst != MB_OK)
-        return mb_fail(e, worst, "token %lld: %s", (long long)s->position, mb_status_words(worst));
+    s->broken = worst != MB_OK;
+    if (s->broken)
+        return mb_fail(e, worst, "position %lld: %s", (long long)s->position, mb_status_words(worst));
     s->position++;
     if (hidden)
         memcpy(hidden, s->worker[0].u, (size_t)s->m->config.D * sizeof(float));
@@ -245,6 +266,7 @@ int64_t mb_session_position(const mb_session *s) {
 void mb_session_reset(mb_session *s) {
     memset(s->carry->data, 0, s->carry->floats * sizeof(float));
     s->position = 0;
+    s->broken = 0;
 }
 
 size_t mb_session_state_floats(const mb_session *s) {
@@ -256,7 +278,12 @@ void mb_session_get_state(const mb_session *s, float *state, int64_t *position) 
     *position = s->position;
 }
 
-void mb_session_set_state(mb_session *s, const float *state, int64_t position) {
-    memcpy(s->carry->data, state, s->carry->floats * sizeof(float));
+int mb_session_set_state(mb_session *s, const float *state, size_t floats, int64_t position, mb_err *e) {
+    if (floats != s->carry->floats || position < 0)
+        return mb_fail(e, MB_FORMAT, "a state of %zu floats at position %lld is not of this model (%zu floats)", floats,
+                       (long long)position, s->carry->floats);
+    memcpy(s->carry->data, state, floats * sizeof(float));
     s->position = position;
+    s->broken = 0;
+    return MB_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/file.h"
+#include "core/params_table.h"
 #include "core/rng.h"
 
 mb_config model_caduceus(int D, int n_layer, int rcps) {
@@ -47,15 +48,35 @@ mb_config model_mamba(int D, int n_layer, int V) {
     return c;
 }
 
-mb_model *model_seeded(const mb_config *c, const mb_model_options *o) {
+static int shake(void *user, const mb_param *p) {
+    mb_rng r;
+    float *v = (float *)(uintptr_t)*mb_param_place(user, p); /* seeded parameters are in memory of their own */
+    mb_rng_init(&r, 2, (uint64_t)p->index);
+    for (int64_t i = 0; p->alias_of < 0 && i < p->count; i++)
+        v[i] = (float)((double)v[i] * (1 + 0.2 * mb_rng_normal(&r)) + 0.05 * mb_rng_normal(&r));
+    return MB_OK;
+}
+
+static mb_model *make_model(const mb_config *c, const mb_model_options *o, int shaken) {
     mb_err e = {0};
     mb_params *params = NULL;
     mb_model *m = NULL;
-    if (mb_params_seed(&params, c, 1, &e) != MB_OK || mb_model_create(&m, c, params, o, &e) != MB_OK) {
+    int rc = mb_params_seed(&params, c, 1, &e);
+    if (rc == MB_OK && shaken)
+        rc = mb_params_walk(c, shake, params);
+    if (rc != MB_OK || mb_model_create(&m, c, params, o, &e) != MB_OK) {
         fprintf(stderr, "cannot make a test model: %s\n", e.text);
         exit(1);
     }
     return m;
+}
+
+mb_model *model_seeded(const mb_config *c, const mb_model_options *o) {
+    return make_model(c, o, 0);
+}
+
+mb_model *model_shaken(const mb_config *c, const mb_model_options *o) {
+    return make_model(c, o, 1);
 }
 
 void model_tokens(int32_t *token, int64_t n, int low, int high, uint64_t seed) {
