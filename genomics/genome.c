@@ -21,6 +21,9 @@
 /* Bases per library call: bounds the copy it makes. */
 #define SLICE           ((int64_t)1 << 20)
 #define MAX_INDEX_BYTES ((size_t)1 << 30)
+/* Contigs whose place in the file is compared with the index: bounds the time that opening a draft assembly takes. */
+#define MAX_COMPARED 10000
+#define HEADER_BYTES 4096
 
 struct dna_genome {
     faidx_t *index;
@@ -65,8 +68,39 @@ static int fail_line(const char *fai, int64_t line, const char *what, mb_err *e)
     return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": %s; delete this index and it will be built again", fai, line, what);
 }
 
+/* Up to n bytes at `from` of the uncompressed text; fewer at its end, negative when they cannot be read. */
+static ssize_t read_at(BGZF *f, int64_t from, char *out, size_t n) {
+    return bgzf_useek(f, from, SEEK_SET) < 0 ? -1 : bgzf_read(f, out, n);
+}
+
+/* Does ">name" end just before offset, does the first line break where it should, and is there no base after the last?
+ * An index of another file, or of what the file was, would give wrong bases without a word. */
+static int fits_file(BGZF *f, const char *name, size_t n, int64_t length, int64_t offset, int64_t bases,
+                     int64_t bytes) {
+    char text[HEADER_BYTES], next = '\n';
+    const int64_t from = offset > HEADER_BYTES ? offset - HEADER_BYTES : 0;
+    const ssize_t got = read_at(f, from, text, (size_t)(offset - from));
+    if (got != offset - from || got < 1 || text[got - 1] != '\n')
+        return 0;
+    ssize_t start = got - 1;
+    while (start > 0 && text[start - 1] != '\n')
+        start--;
+    const size_t line = (size_t)(got - start);
+    if ((start > 0 || from == 0) && /* else the header is longer than what was read */
+        (text[start] != '>' || line < n + 2 || memcmp(text + start + 1, name, n) != 0 ||
+         !strchr(" \t\r\n", text[start + 1 + (ssize_t)n])))
+        return 0;
+    if (length == 0)
+        return 1;
+    if (length > bases && (read_at(f, offset + bases, &next, 1) != 1 || (next != '\n' && next != '\r')))
+        return 0;
+    const int64_t end = offset + (length - 1) / bases * bytes + (length - 1) % bases + 1;
+    const ssize_t more = read_at(f, end, &next, 1);
+    return more == 0 || (more == 1 && (next == '\n' || next == '\r'));
+}
+
 /* A line is: name, length, offset, bases per line, bytes per line. */
-static int check_line(const char *fai, int64_t at, const char *line, int64_t file_bytes, mb_err *e) {
+static int check_line(const char *fai, int64_t at, const char *line, int64_t file_bytes, BGZF *f, mb_err *e) {
     int64_t length, offset, bases, bytes;
     const char *tab = strchr(line, '\t'), *number = tab ? tab + 1 : NULL;
     if (!tab || tab == line || !dna_take_number(&number, 10, '\t', &length) ||
@@ -78,11 +112,13 @@ static int check_line(const char *fai, int64_t at, const char *line, int64_t fil
         return fail_line(fai, at, "numbers out of range", e);
     if (file_bytes >= 0 && (offset > file_bytes || length > file_bytes - offset))
         return fail_line(fai, at, "the contig reaches beyond the end of the FASTA file", e);
+    if (at <= MAX_COMPARED && !fits_file(f, line, (size_t)(tab - line), length, offset, bases, bytes))
+        return fail_line(fai, at, "the FASTA file has another sequence at this place, so it was changed since", e);
     return MB_OK;
 }
 
 /* file_bytes: size of the plain FASTA file, -1 where it is compressed. */
-static int check_index(const char *fai, int64_t file_bytes, mb_err *e) {
+static int check_index(const char *fai, int64_t file_bytes, BGZF *f, mb_err *e) {
     char *text = NULL;
     size_t size = 0;
     int rc = mb_file_read_all(fai, MAX_INDEX_BYTES, &text, &size, e);
@@ -99,7 +135,7 @@ static int check_index(const char *fai, int64_t file_bytes, mb_err *e) {
             break;
         }
         *end = 0;
-        rc = check_line(fai, at, line, file_bytes, e);
+        rc = check_line(fai, at, line, file_bytes, f, e);
         line = end + 1;
     }
     if (!rc && at == 0)
@@ -192,12 +228,31 @@ static int make_index(const char *path, int compressed, paths *p, mb_err *e) {
     return rc;
 }
 
+static int fail_pair(const char *path, const paths *p, mb_err *e) {
+    return mb_fail(e, MB_FORMAT, "%s: cannot be used with its index %s; delete the index%s and it will be built again",
+                   path, p->fai, p->gzi ? " and the .gzi" : "");
+}
+
+static int check_pair(const char *path, const paths *p, mb_err *e) {
+    struct stat s;
+    BGZF *f = bgzf_open(path, "r");
+    int rc = MB_OK;
+    if (!f || stat(path, &s))
+        rc = mb_fail_errno(e, MB_IO, "%s: cannot be read", path);
+    else if (p->gzi && bgzf_index_load(f, p->gzi, NULL))
+        rc = fail_pair(path, p, e);
+    else
+        rc = check_index(p->fai, p->gzi ? -1 : (int64_t)s.st_size, f, e);
+    if (f)
+        bgzf_close(f);
+    return rc;
+}
+
 int dna_genome_open(dna_genome **out, const char *path, mb_err *e) {
     *out = NULL;
     int compressed = compression_of(path, e);
     if (compressed < 0)
         return compressed;
-    struct stat s;
     paths p = {0};
     dna_genome *g = mb_calloc(1, sizeof *g);
     int rc = g && (g->path = mb_strdup(path)) ? MB_OK : mb_fail(e, MB_NOMEM, "%s: no memory to open it", path);
@@ -205,14 +260,10 @@ int dna_genome_open(dna_genome **out, const char *path, mb_err *e) {
         rc = name_paths(&p, NULL, path, compressed, e);
     if (!rc)
         rc = make_index(path, compressed, &p, e);
-    if (!rc && stat(path, &s))
-        rc = mb_fail_errno(e, MB_IO, "%s: cannot be read", path);
     if (!rc)
-        rc = check_index(p.fai, compressed ? -1 : (int64_t)s.st_size, e);
+        rc = check_pair(path, &p, e);
     if (!rc && !(g->index = fai_load3(path, p.fai, p.gzi, 0)))
-        rc =
-            mb_fail(e, MB_FORMAT, "%s: cannot be used with its index %s; delete the index%s and it will be built again",
-                    path, p.fai, p.gzi ? " and the .gzi" : "");
+        rc = fail_pair(path, &p, e);
     free_paths(&p);
     if (rc)
         dna_genome_close(g);

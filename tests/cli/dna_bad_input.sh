@@ -59,6 +59,20 @@ printf 'NC_001422.1\t5386\t60\t0\t61\n' >p.fa.fai
 embed 65 "p.fa.fai:1:" "corrupt FAI" p.fa --regions NC_001422.1:1-10
 rm p.fa.fai
 
+# An index of what the file was: wrong bases would come without a word. The date does not tell.
+for z in no $(command -v bgzip >/dev/null && echo yes); do
+    { printf '>new\nACGTACGTACGTACGTACGTAAAAAAACACAC\n' && cat "$top/genomics/data/phix174.fa"; } >was.fa
+    cp "$top/genomics/data/phix174.fa" is.fa
+    f=s.fa
+    [ $z = yes ] && f=s.fa.gz
+    rm -f s.fa*
+    if [ $z = yes ]; then bgzip -c was.fa >$f; else cp was.fa $f; fi
+    check "an index is built (compressed: $z)" exits 0 "$dna" embed $f -m "$model" -o - --regions NC_001422.1:1-10
+    if [ $z = yes ]; then bgzip -c is.fa >$f; else cp is.fa $f; fi
+    touch -d 2001-01-01 $f
+    embed 65 "$f.fai:1: " "index of what the file was (compressed: $z)" $f --regions NC_001422.1:1-10
+done
+
 # Outputs that cannot be written.
 refused 74 "folder does not exist" "missing output folder" embed p.fa -m "$model" -o no/such/out.npy
 mkdir folder
