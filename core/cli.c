@@ -14,8 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- signals
- * --------------------------------------------------------------------------------------------------------*/
+/* ---- signals ------------------------------------------------------------------------------------------------------*/
 static atomic_int stop;
 static _Atomic long first_stop; /* monotonic seconds of the first request */
 
@@ -78,8 +77,7 @@ static void handle_signals(void) {
     handle(SIGXFSZ, SIG_IGN, 0);
 }
 
-/* ---- the last word
- * --------------------------------------------------------------------------------------------------*/
+/* ---- the last word ------------------------------------------------------------------------------------------------*/
 /* Nobody reads standard output any more ("| head"): no news to the user. */
 static int reader_gone(void) {
     struct pollfd p = {.fd = STDOUT_FILENO};

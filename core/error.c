@@ -72,8 +72,8 @@ int mb_err_context(mb_err *e, const char *fmt, ...) {
     int wanted = vsnprintf(context, sizeof context - 2, fmt, args);
     va_end(args);
     mark_cut(context, sizeof context - 2, wanted);
-    strcat(context, ": ");
-    size_t head = strlen(context), tail = strlen(e->text);
+    size_t head = strlen(context) + 2, tail = strlen(e->text);
+    memcpy(context + head - 2, ": ", 3);
     int cut = head + tail >= MB_ERR_TEXT;
     if (cut)
         tail = MB_ERR_TEXT - 1 - head;

@@ -76,8 +76,7 @@ void mb_out_abort_all(void) {
     errno = cause;
 }
 
-/* ---- system calls that finish
- * ---------------------------------------------------------------------------------------*/
+/* ---- system calls that finish -------------------------------------------------------------------------------------*/
 /* at < 0: where the descriptor stands. Returns 0 or an errno. */
 static int write_fully(int fd, const char *data, size_t n, int64_t at) {
     while (n) {
@@ -133,8 +132,7 @@ static int sync_folder_of(const char *path) {
     return cause;
 }
 
-/* ---- creating
- * -------------------------------------------------------------------------------------------------------*/
+/* ---- creating -----------------------------------------------------------------------------------------------------*/
 /* What stands at the path now, and where a write should really go. */
 static int look(const char *path, char **target, struct stat *st, mb_err *e) {
     struct stat link;
@@ -298,8 +296,7 @@ int mb_out_create_partial(mb_out **out, const char *path, int64_t *size, mb_err 
     return create(out, path, size, e);
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------------------------------------*/
+/* ---- writing ------------------------------------------------------------------------------------------------------*/
 static int report(mb_out *o, mb_err *e) {
     char has[32], room[32];
     int cause = o->failed;
@@ -422,8 +419,7 @@ int64_t mb_out_tell(const mb_out *o) {
     return o->flushed + (int64_t)o->filled;
 }
 
-/* ---- ending
- * ---------------------------------------------------------------------------------------------------------*/
+/* ---- ending -------------------------------------------------------------------------------------------------------*/
 static int settle(mb_out *o, mb_err *e) {
     if (!flush(o) && !o->failed)
         o->failed = sync_fully(o->fd);
@@ -472,8 +468,7 @@ void mb_out_abort(mb_out *o) {
     destroy(o);
 }
 
-/* ---- whole files
- * ----------------------------------------------------------------------------------------------------*/
+/* ---- whole files --------------------------------------------------------------------------------------------------*/
 /* Opens for reading; says the size it has now. */
 static int open_input(const char *path, int *fd, struct stat *st, mb_err *e) {
     *fd = open_retry(path, O_RDONLY, 0);
@@ -607,10 +602,9 @@ char *mb_path_join(const char *dir, const char *name) {
     return mb_asprintf(dir[n - 1] == '/' ? "%s%s" : "%s/%s", dir, name);
 }
 
-/* ---- digests
- * --------------------------------------------------------------------------------------------------------*/
+/* ---- digests ------------------------------------------------------------------------------------------------------*/
 static void to_hex(const unsigned char *digest, char *hex) {
-    for (int i = 0; i < 32; i++)
+    for (size_t i = 0; i < 32; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 

@@ -132,7 +132,7 @@ int mb_npy_put_raw(mb_npy *n, int64_t at, const void *values, int64_t count, mb_
 /* Nearest even; 0, or 1 + the index of the first value that has no integer. */
 static int64_t to_i64(const float *from, int64_t count, int64_t *to) {
     for (int64_t i = 0; i < count; i++) {
-        if (!(from[i] >= -0x1p63f && from[i] < 0x1p63f))
+        if (!(from[i] >= -9223372036854775808.0F && from[i] < 9223372036854775808.0F))
             return i + 1;
         to[i] = (int64_t)rintf(from[i]);
     }

@@ -76,8 +76,7 @@ const mb_option mb_control_options[] = {
     {.key = "version", .type = MB_OPT_BOOL, .help = "Print version and build and end."},
     {0}};
 
-/* ---- fields
- * ---------------------------------------------------------------------------------------------------------*/
+/* ---- fields -------------------------------------------------------------------------------------------------------*/
 static int same_key(const char *a, size_t n, const char *b) {
     for (size_t i = 0; i < n; i++)
         if (!b[i] || (a[i] == '-' ? '_' : a[i]) != (b[i] == '-' ? '_' : b[i]))
@@ -169,8 +168,7 @@ void mb_flag_name(const mb_option *o, char *out, size_t room) {
             *c = '-';
 }
 
-/* ---- the walk over the arguments
- * ------------------------------------------------------------------------------------*/
+/* ---- the walk over the arguments ----------------------------------------------------------------------------------*/
 typedef struct walk {
     const mb_run *run;
     const mb_fields *fs;
@@ -282,8 +280,7 @@ static walk begin(const mb_run *run, const mb_fields *fs) {
     return (walk){.run = run, .fs = fs, .i = 2};
 }
 
-/* ---- precedence
- * -----------------------------------------------------------------------------------------------------*/
+/* ---- precedence ---------------------------------------------------------------------------------------------------*/
 /* where: "--flag", or for --set its place and key. */
 static int give(const mb_field *f, const char *text, const char *where, mb_err *e) {
     char why[MB_OPTIONS_WHY];

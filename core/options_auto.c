@@ -55,8 +55,7 @@ static double read_number(const char *root, const char *dir, const char *file) {
     return v;
 }
 
-/* ---- control groups
- * -------------------------------------------------------------------------------------------------*/
+/* ---- control groups -----------------------------------------------------------------------------------------------*/
 /* The path of this process in the hierarchy of a controller ("" = v2) from /proc/self/cgroup: "4:cpu,cpuacct:/a/b". */
 static int group_path(const char *root, const char *controller, char *out) {
     char *text = slurp(root, "/proc/self/cgroup");
@@ -158,8 +157,7 @@ static double group_limit(const char *root, const char *controller, level_fn *v1
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-/* ---- threads
- * --------------------------------------------------------------------------------------------------------*/
+/* ---- threads ------------------------------------------------------------------------------------------------------*/
 /* A count from the environment; OpenMP's may be a list for nested teams, of which the first counts. */
 static int env_count(const char *name) {
     const char *s = getenv(name);
@@ -204,8 +202,7 @@ int64_t mb_auto_threads(const char *root, char *reason) {
     return n < MAX_THREADS ? n : MAX_THREADS;
 }
 
-/* ---- memory
- * ---------------------------------------------------------------------------------------------------------*/
+/* ---- memory -------------------------------------------------------------------------------------------------------*/
 static void take_less(double *least, const char **why, double v, const char *what) {
     if (v >= 0 && v < *least) {
         *least = v;

@@ -136,7 +136,7 @@ int mb_config_apply(const char *path, const mb_verb *verb, const mb_fields *fs, 
     else if (root && root->kind != MB_YAML_MAP && !mb_yaml_is_null(root))
         mb_yaml_error(r.y, root->line, root->column, e, "lines of \"key: value\" are expected, not %s",
                       kind_words(root));
-    for (int i = 0; rc == MB_OK && root && root->kind == MB_YAML_MAP && i < root->count; i++)
+    for (ptrdiff_t i = 0; rc == MB_OK && root && root->kind == MB_YAML_MAP && i < root->count; i++)
         rc = read_pair(&r, root->child[2 * i], root->child[2 * i + 1]);
     if (rc == MB_OK)
         rc = mb_yaml_end_errors(r.y, e);

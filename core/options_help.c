@@ -176,8 +176,7 @@ void mb_version_print(const char *program, FILE *f) {
     fprintf(f, "%s %s\n%s\n", program, mb_version(), mb_build());
 }
 
-/* ---- effective configuration
- * ----------------------------------------------------------------------------------------*/
+/* ---- effective configuration --------------------------------------------------------------------------------------*/
 /* Next code point of a C string; -1 and one byte for what is not UTF-8. */
 static long code_point(const char *s, int *bytes) {
     const unsigned char *u = (const unsigned char *)s;

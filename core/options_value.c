@@ -21,10 +21,9 @@ static int refuse(char *why, const char *fmt, ...) {
 }
 
 char *mb_value_range(const mb_option *o, char *out) {
-    out[0] = '\0';
-    if (o->min == 0 && o->max <= 0)
-        return strcpy(out, o->max < 0 ? "at least 0" : "");
-    if (o->max < o->min)
+    if (o->min == 0 && o->max == 0)
+        out[0] = '\0';
+    else if (o->max < o->min)
         snprintf(out, 64, "at least %.15g", o->min);
     else
         snprintf(out, 64, "%.15g to %.15g", o->min, o->max);
@@ -182,7 +181,7 @@ static int parse_choice(const mb_option *o, const char *text, int *out, char *wh
     const char *name[MOST];
     int count = choice_count(o->choices);
     MB_ASSERT(count <= MOST && strlen(o->choices) < ROOM);
-    strcpy(names, o->choices);
+    memcpy(names, o->choices, strlen(o->choices) + 1);
     for (int i = 0; i < count; i++) {
         size_t n, at = strlen(listed);
         const char *c = choice_at(o->choices, i, &n);

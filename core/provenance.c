@@ -28,8 +28,7 @@ struct mb_provenance {
     double wall, cpu;             /* clocks at the start */
 };
 
-/* ---- values
- * ---------------------------------------------------------------------------------------------------------*/
+/* ---- values -------------------------------------------------------------------------------------------------------*/
 /* Any C string; jansson takes UTF-8 only. */
 static json_t *text(const char *s) {
     json_t *v = json_string(s);
@@ -71,8 +70,7 @@ static int put_time(json_t *object, const char *key, time_t when) {
     return put_text(object, key, stamp);
 }
 
-/* ---- parts of the record
- * --------------------------------------------------------------------------------------------*/
+/* ---- parts of the record ------------------------------------------------------------------------------------------*/
 static json_t *command_line(const mb_run *run) {
     json_t *list = json_array();
     for (int i = 0; list && i < run->argc; i++) {
@@ -189,8 +187,7 @@ static json_t *job(void) {
     return NULL;
 }
 
-/* ---- life
- * -----------------------------------------------------------------------------------------------------------*/
+/* ---- life ---------------------------------------------------------------------------------------------------------*/
 static int fill(mb_provenance *p, const mb_run *run) {
     char folder[PATH_MAX];
     json_t *r = p->root;
@@ -262,7 +259,7 @@ int mb_provenance_note(mb_provenance *p, const char *key, const char *value) {
 /* JSON has no NaN and no infinity: they are written as text. */
 int mb_provenance_number(mb_provenance *p, const char *key, double value) {
     char words[32];
-    int whole = value > -0x1p53 && value < 0x1p53 && value == (double)(int64_t)value;
+    int whole = value > -9007199254740992.0 && value < 9007199254740992.0 && value == (double)(int64_t)value;
     json_t *v = whole ? json_integer((json_int_t)value) : json_real(value);
     if (!v) {
         snprintf(words, sizeof words, "%g", value);

@@ -47,8 +47,7 @@ static int no_memory(builder *b) {
 /* libyaml's marks count from 0. */
 #define TELL(b, mark, ...) mb_yaml_error((b)->y, (int)(mark).line + 1, (int)(mark).column + 1, (b)->e, __VA_ARGS__)
 
-/* ---- anchors and aliases
- * --------------------------------------------------------------------------------------------*/
+/* ---- anchors and aliases ------------------------------------------------------------------------------------------*/
 static int find_anchor(const builder *b, const char *name) {
     for (int i = 0; i < b->n_anchor; i++)
         if (strcmp(b->anchor[i].name, name) == 0)
@@ -80,8 +79,7 @@ static int add_anchor(builder *b, const yaml_char_t *name, mb_yaml_node *node, i
     return MB_OK;
 }
 
-/* ---- nodes
- * ----------------------------------------------------------------------------------------------------------*/
+/* ---- nodes --------------------------------------------------------------------------------------------------------*/
 static int new_node(builder *b, mb_yaml_kind kind, yaml_mark_t m, mb_yaml_node **out) {
     if (++b->nodes > MB_YAML_MAX_NODES) {
         TELL(b, m, "more than %d values", MB_YAML_MAX_NODES);
@@ -230,7 +228,7 @@ static int check_keys(builder *b, const mb_yaml_node *map) {
     mb_yaml_node **key = mb_malloc((size_t)map->count * sizeof(mb_yaml_node *));
     if (!key)
         return no_memory(b);
-    for (int i = 0; i < map->count; i++)
+    for (ptrdiff_t i = 0; i < map->count; i++)
         key[i] = map->child[2 * i];
     qsort(key, (size_t)map->count, sizeof(mb_yaml_node *), by_text_then_place);
     for (int i = 1; i < map->count; i++)
@@ -263,8 +261,7 @@ static int on_end(builder *b) {
     return f.node->kind == MB_YAML_MAP ? check_keys(b, f.node) : MB_OK;
 }
 
-/* ---- events
- * ---------------------------------------------------------------------------------------------------------*/
+/* ---- events -------------------------------------------------------------------------------------------------------*/
 static int on_event(builder *b, const yaml_event_t *v) {
     switch (v->type) {
     case YAML_DOCUMENT_START_EVENT:
@@ -362,8 +359,7 @@ done:
     return rc;
 }
 
-/* ---- documents
- * ------------------------------------------------------------------------------------------------------*/
+/* ---- documents ----------------------------------------------------------------------------------------------------*/
 static int create(mb_yaml **out, const char *name, const char *text, size_t n, mb_err *e) {
     mb_yaml *y = mb_calloc(1, sizeof *y);
     *out = y;
@@ -429,7 +425,7 @@ const mb_yaml_node *mb_yaml_root(const mb_yaml *y) {
 }
 
 const mb_yaml_node *mb_yaml_get(const mb_yaml_node *map, const char *key) {
-    for (int i = 0; map && map->kind == MB_YAML_MAP && i < map->count; i++)
+    for (ptrdiff_t i = 0; map && map->kind == MB_YAML_MAP && i < map->count; i++)
         if (strcmp(map->child[2 * i]->text, key) == 0)
             return map->child[2 * i + 1];
     return NULL;

@@ -26,8 +26,7 @@ void *mb_yaml_take(mb_yaml *y, size_t bytes) {
     return (char *)c + head + c->used - bytes;
 }
 
-/* ---- characters
- * -----------------------------------------------------------------------------------------------------*/
+/* ---- characters ---------------------------------------------------------------------------------------------------*/
 /* Code point at s[0..n), its length in *bytes; -1 for what is not UTF-8 (overlong forms and surrogates included). */
 static int32_t decode(const unsigned char *s, size_t n, int *bytes) {
     int extra = s[0] < 0x80                   ? 0
@@ -127,8 +126,7 @@ int mb_yaml_check_text(mb_yaml *y, mb_err *e) {
     return MB_OK;
 }
 
-/* ---- errors
- * ---------------------------------------------------------------------------------------------------------*/
+/* ---- errors -------------------------------------------------------------------------------------------------------*/
 /* "   14 | text\n      |   ^": the line, or the piece of it around the column, and a caret below the character. */
 static void excerpt(const mb_yaml *y, int line, int column, char *out, size_t room) {
     int skip = column > EXCERPT - 20 ? column - EXCERPT / 2 : 0;
@@ -181,8 +179,7 @@ int mb_yaml_end_errors(mb_yaml *y, mb_err *e) {
     return y->errors ? MB_USAGE : MB_OK;
 }
 
-/* ---- substitution
- * ---------------------------------------------------------------------------------------------------*/
+/* ---- substitution -------------------------------------------------------------------------------------------------*/
 typedef struct grown {
     char *text;
     size_t n, room;
@@ -234,7 +231,7 @@ static void look_up(mb_yaml *y, const mb_yaml_node *node, mb_err *e, char *body,
 /* One "$..." at *s; moves past it. */
 static int replace_one(mb_yaml *y, const mb_yaml_node *node, mb_err *e, const char **s, grown *g) {
     const char *end = (*s)[1] == '{' ? strchr(*s, '}') : NULL, *value;
-    if ((*s)[1] == '$' || (*s)[1] != '{') { /* "$$", or a $ that begins nothing */
+    if ((*s)[1] != '{') { /* "$$", or a $ that begins nothing */
         int rc = add(g, "$", 1);
         *s += (*s)[1] == '$' ? 2 : 1;
         return rc;

@@ -84,8 +84,7 @@ static const mb_verb VERBS[] = {{.name = "embed",
                                  .values_size = sizeof(values)},
                                 {0}};
 
-/* ---- children
- * -----------------------------------------------------------------------------------------------------------*/
+/* ---- children -----------------------------------------------------------------------------------------------------*/
 static pid_t child;
 static int child_out = -1; /* its stdout, when it is a pipe */
 
@@ -143,8 +142,7 @@ static void silent(const char *where) {
     free(text);
 }
 
-/* ---- ends
- * ---------------------------------------------------------------------------------------------------------------*/
+/* ---- ends ---------------------------------------------------------------------------------------------------------*/
 static void good_runs_end_with_0(void **state) {
     (void)state;
     assert_int_equal(ends("embed"), 0);
@@ -228,8 +226,7 @@ static void outputs_left_open_are_removed(void **state) {
     assert_false(leftovers());
 }
 
-/* ---- signals
- * --------------------------------------------------------------------------------------------------------------*/
+/* ---- signals ------------------------------------------------------------------------------------------------------*/
 static void start_waiting(const char *how) {
     char line[700], word[16] = "";
     int ends_of_pipe[2];
@@ -299,8 +296,7 @@ static void a_late_second_request_ends_at_once(void **state) {
     assert_int_equal(end_waiting(), 128 + SIGTERM);
 }
 
-/* ---- standard output
- * ------------------------------------------------------------------------------------------------------*/
+/* ---- standard output ----------------------------------------------------------------------------------------------*/
 static void a_full_standard_output_is_an_error(void **state) {
     (void)state;
     start("embed", "/dev/full");

@@ -18,8 +18,7 @@
 #include "core/npy.h"
 #include "tests/scratch.h"
 
-/* ---- halves
- * -------------------------------------------------------------------------------------------------------------*/
+/* ---- halves -------------------------------------------------------------------------------------------------------*/
 static void every_half_comes_back(void **state) {
     (void)state;
     for (uint32_t h = 0; h < 0x10000; h++) {
@@ -76,8 +75,7 @@ static void rounding_is_to_nearest_even(void **state) {
     assert_true(isnan(mb_bf16_to_f32(mb_f32_to_bf16(NAN))));
 }
 
-/* ---- files
- * --------------------------------------------------------------------------------------------------------------*/
+/* ---- files --------------------------------------------------------------------------------------------------------*/
 /* Checks the header and returns the data (inside *whole, free that). */
 static const void *read_npy(const char *path, const char *dict, size_t data_bytes, char **whole) {
     size_t n;
@@ -281,7 +279,7 @@ static void threads_put_side_by_side(void **state) {
         read_npy(scratch_path("par.npy"), "{'descr': '<f2', 'fortran_order': False, 'shape': (400, 33), }",
                  ROWS * COLUMNS * 2, &whole);
     for (int i = 0; i < ROWS * COLUMNS; i++)
-        assert_true(mb_f16_to_f32(h[i]) == (float)(i / COLUMNS * 2 + i % COLUMNS % 2));
+        assert_int_equal(mb_f16_to_f32(h[i]), i / COLUMNS * 2 + i % COLUMNS % 2);
     free(whole);
 }
 

@@ -74,8 +74,7 @@ static const mb_verb VERB = {
     .max_args = 3,
     .run = run_nothing};
 
-/* ---- a command line, parsed
- * ---------------------------------------------------------------------------------------------*/
+/* ---- a command line, parsed ---------------------------------------------------------------------------------------*/
 static mb_run run;
 static mb_err err;
 static int done;
@@ -120,8 +119,7 @@ static void refused(const char *line, const char *text) {
     finish();
 }
 
-/* ---- values
- * -------------------------------------------------------------------------------------------------------------*/
+/* ---- values -------------------------------------------------------------------------------------------------------*/
 static void defaults_hold(void **state) {
     (void)state;
     const values *v = parsed("in.fa");
@@ -305,8 +303,7 @@ static void globals_are_taken(void **state) {
     finish();
 }
 
-/* ---- configuration files
- * ------------------------------------------------------------------------------------------------*/
+/* ---- configuration files ------------------------------------------------------------------------------------------*/
 static const char *with_config(const char *yaml, const char *rest) {
     static char line[2048];
     snprintf(line, sizeof line, "--config|%s%s", scratch_text("c.yaml", yaml), rest);
@@ -401,8 +398,7 @@ static void files_that_are_no_map_are_refused(void **state) {
     finish();
 }
 
-/* ---- what is printed
- * ----------------------------------------------------------------------------------------------------*/
+/* ---- what is printed ----------------------------------------------------------------------------------------------*/
 static char *printed(void (*f)(FILE *)) {
     FILE *out = fopen(scratch_path("printed"), "w");
     assert_non_null(out);
@@ -582,8 +578,7 @@ static void typos_are_recognised(void **state) {
     }
 }
 
-/* ---- what a process takes when nobody says
- * ------------------------------------------------------------------------------*/
+/* ---- what a process takes when nobody says ------------------------------------------------------------------------*/
 static void put_file(const char *root, const char *path, const char *text) {
     char full[1024];
     snprintf(full, sizeof full, "%s/%s", root, path);
@@ -669,8 +664,7 @@ static void control_groups_limit(void **state) {
     assert_true(mb_auto_memory(scratch_path("nothing"), why) > 1 << 20); /* no /proc at all */
 }
 
-/* ---- memory
- * -------------------------------------------------------------------------------------------------------------*/
+/* ---- memory -------------------------------------------------------------------------------------------------------*/
 static void every_allocation_may_fail(void **state) {
     (void)state;
     char line[2048];

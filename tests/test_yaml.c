@@ -15,7 +15,8 @@
 #include "core/yaml.h"
 #include "tests/scratch.h"
 
-/* The tree on one line: {a:1,b:[x,"y"]}; quoted scalars in quotes, substituted ones with '$', null as ~. */
+/* The tree on one line: {a:1,b:[x,"y"]}; quoted scalars in quotes, substituted ones with '$', null as ~.
+ * NOLINTNEXTLINE(misc-no-recursion): no deeper than the reader allows */
 static void print(const mb_yaml_node *n, char *out, size_t room) {
     size_t at = strlen(out);
     if (!n) {
@@ -274,8 +275,7 @@ static void carets_count_characters(void **state) {
     assert_non_null(strstr(e.text, "    1 | \xC3\xA4\xE2\x82\xAC: *x\n      |     ^"));
 }
 
-/* ---- limits
- * -----------------------------------------------------------------------------------------------------------*/
+/* ---- limits -------------------------------------------------------------------------------------------------------*/
 static char *repeat(const char *part, int n, const char *tail) {
     size_t len = strlen(part);
     char *text = malloc(len * (size_t)n + strlen(tail) + 1);
@@ -382,8 +382,7 @@ static void repetition_is_limited(void **state) {
     refused_soon(text, "aliases repeat more than 10000 values");
 }
 
-/* ---- substitution
- * -----------------------------------------------------------------------------------------------------*/
+/* ---- substitution -------------------------------------------------------------------------------------------------*/
 static void values_come_from_the_environment(void **state) {
     (void)state;
     setenv("MB_T1", "one", 1);
@@ -438,8 +437,7 @@ static void substitution_is_limited(void **state) {
     unsetenv("MB_LARGE");
 }
 
-/* ---- files, memory
- * ----------------------------------------------------------------------------------------------------*/
+/* ---- files, memory ------------------------------------------------------------------------------------------------*/
 static void files_are_read_by_name(void **state) {
     (void)state;
     mb_yaml *y;

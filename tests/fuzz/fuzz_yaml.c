@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static size_t visited;
 
-/* What yaml.h promises of a tree. */
+/* What yaml.h promises of a tree. NOLINTNEXTLINE(misc-no-recursion): no deeper than is checked here. */
 static void visit(const mb_yaml_node *n, int depth) {
     visited++;
     MB_ASSERT(depth <= 64 && visited < 120000);
