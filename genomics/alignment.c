@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "core/log.h"
 #include "core/mem.h"
 #include "genomics/alphabet.h"
 
@@ -76,6 +78,19 @@ static int make_iterator(dna_alignment *a, const dna_regions *regions, mb_err *e
     return rc;
 }
 
+/* An index from before the last change of its file can send a query past reads; samtools warns of it too. */
+static void warn_of_old_index(const dna_alignment *a) {
+    static const char *const endings[] = {"bai", "csi", "crai"};
+    struct stat file, index;
+    for (int i = 0; i < 3 && stat(a->path, &file) == 0; i++) {
+        char *name = mb_asprintf("%s.%s", a->path, endings[i]);
+        if (name && stat(name, &index) == 0 && index.st_mtime < file.st_mtime)
+            mb_warn("%s is older than %s: reads may be missed; renew it with: samtools index %s", name, a->path,
+                    a->path);
+        mb_free(name);
+    }
+}
+
 static int open_regions(dna_alignment *a, dna_regions *regions, mb_err *e) {
     dna_contigs c = {.length = contig_length, .name = contig_name, .user = a->header, .file = a->path};
     int rc = dna_regions_resolve(regions, &c, e);
@@ -87,6 +102,7 @@ static int open_regions(dna_alignment *a, dna_regions *regions, mb_err *e) {
                        "%s: regions need an index (.bai, .csi or .crai) and there is none, or it is damaged; sort by "
                        "coordinate, then: samtools index %s",
                        a->path, a->path);
+    warn_of_old_index(a);
     return make_iterator(a, regions, e);
 }
 

@@ -129,6 +129,18 @@ else
     skip "no model of other letters could be made"
 fi
 
+# An index from before the last change of its BAM: the run goes on, with a warning.
+bam=$shared/data/genomics/bam/nanopore.bam
+if [ -e "$bam" ]; then
+    cp "$bam" old.bam && cp "$bam.bai" old.bam.bai
+    touch -d '2001-01-01' old.bam.bai
+    check "an old index is no error" exits 0 "$dna" embed old.bam -m "$model" -o out.tsv --regions LXWQ01001294.1:1-500
+    check "an old index is warned of" has "$err" "old.bam.bai is older than old.bam"
+    rm -f out*
+else
+    skip "no shared data: an old index of a BAM"
+fi
+
 # Configurations.
 printf 'pool: mean\npoool: max\nbin: -3\n' >c.yaml
 refused 2 "c.yaml:2" "unknown key in a configuration" embed p.fa -m "$model" -o out.npy --config c.yaml
