@@ -15,6 +15,32 @@
 #include "core/yaml.h"
 #include "tests/scratch.h"
 
+/* libyaml's own allocator, which it calls through the dynamic linker: ours stands before it, so that its allocations
+ * can fail too and are counted. */
+void *yaml_malloc(size_t n);
+void *yaml_realloc(void *p, size_t n);
+void yaml_free(void *p);
+char *yaml_strdup(const char *s);
+static int library_allocations;
+
+void *yaml_malloc(size_t n) {
+    library_allocations++;
+    return mb_malloc(n);
+}
+
+void *yaml_realloc(void *p, size_t n) {
+    library_allocations++;
+    return mb_realloc(p, n);
+}
+
+void yaml_free(void *p) {
+    mb_free(p);
+}
+
+char *yaml_strdup(const char *text) {
+    return text ? mb_strdup(text) : NULL;
+}
+
 /* The tree on one line: {a:1,b:[x,"y"]}; quoted scalars in quotes, substituted ones with '$', null as ~.
  * NOLINTNEXTLINE(misc-no-recursion): no deeper than the reader allows */
 static void print(const mb_yaml_node *n, char *out, size_t room) {
@@ -463,7 +489,7 @@ static void every_allocation_may_fail(void **state) {
     (void)state;
     static char text[40000];
     strcpy(text, "a: &x {k: [1, \"${env:MB_T1}\"]}\nb: *x\nlist:\n");
-    for (int i = 0; i < 800; i++)
+    for (int i = 0; i < 300; i++)
         snprintf(text + strlen(text), 32, "  - item%d\n", i);
     setenv("MB_T1", "one", 1);
     for (int sticky = 0; sticky < 2; sticky++) {
@@ -479,8 +505,10 @@ static void every_allocation_may_fail(void **state) {
             assert_int_equal(fired, strstr(e.text, "out of memory") != NULL);
             assert_int_equal(mb_mem_live_blocks(), 0);
         }
-        assert_in_range(n, 10, 1000);
+        assert_in_range(n, 10, 20000);
     }
+    if (!library_allocations)
+        print_message("SKIP: this libyaml keeps its allocator to itself; only ours was made to fail\n");
 }
 
 /* Any beginning of a good file is read or refused, never worse. */
