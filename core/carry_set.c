@@ -85,6 +85,7 @@ void mb_carry_set_destroy(mb_carry_set *s) {
 }
 
 void mb_carry_set_start(mb_carry_set *s, const mb_runner *r, int pass) {
+    MB_ASSERT(s);
     lay_out(r, pass, s, &s->n_slots, &s->floats);
     s->sink_first = s->n_slots;
     s->n_slots += r->n_taps;

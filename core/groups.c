@@ -59,7 +59,9 @@ static void shared_group(const sizes *s, int first, mb_group *g) {
     int64_t used = lane_bytes(s, first, kept);
     *g = (mb_group){.first = first, .count = 1, .kept = kept, .in_memory = s->lane[first].tiles};
     if (used > s->memory) {
-        g->in_memory = s->memory / record_bytes(s, 0);
+        const int64_t record = record_bytes(s, 0);
+        MB_ASSERT(record > 0); /* else nothing was used */
+        g->in_memory = s->memory / record;
         return;
     }
     while (first + g->count < s->n_lanes && g->count < most) {

@@ -186,7 +186,7 @@ static size_t mamba_saved_floats(const mb_mixer *mixer, int kept) {
 static size_t mamba_scratch_floats(const mb_mixer *mixer, int rows) {
     const mamba *m = as_mamba(mixer);
     const size_t per_row = 5 * (size_t)m->E + (size_t)m->X + (size_t)m->R;
-    return (size_t)rows * per_row + 6 * 16;
+    return (size_t)rows * per_row + (size_t)6 * 16;
 }
 
 static float *carve(float **at, size_t floats) {

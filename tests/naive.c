@@ -160,7 +160,7 @@ void naive_forward(const mb_config *c, const mb_params *p, const int32_t *token,
         turn(half[!swapped], L * D);
         free(reverse);
     }
-    for (size_t h = 0; h < width / D; h++) {
+    for (size_t h = 0; h < (c->rcps ? 2U : 1U); h++) {
         if (layer == c->n_layer)
             final_norm(c, p, half[h], length, h == 1);
         for (size_t t = 0; t < L; t++)
