@@ -101,13 +101,51 @@ static double decode_seconds(const mb_model *m, int threads) {
     return median(seconds, TOKENS);
 }
 
-static void line(const char *what, double seconds, double floor_seconds, double fp32_seconds) {
-    printf("%-46s %10.0f tok/s   floor %8.0f   achieved/floor %.2f", what, 1 / seconds, 1 / floor_seconds,
-           floor_seconds / seconds);
-    if (fp32_seconds > 0)
-        printf("   x fp32 %.2f", fp32_seconds / seconds);
-    printf("\n");
-    fflush(stdout);
+typedef struct result { /* of one measurement; its floor is worked out at the end */
+    char what[64];
+    double seconds, fp32_seconds; /* per token; the second 0 for fp32 itself */
+    floor_shape shape;
+    mbk_precision precision;
+    int decode;
+} result;
+
+static result results[16];
+static int n_results;
+
+static void keep(const char *what, double seconds, double fp32_seconds, const floor_shape *shape,
+                 mbk_precision precision, int decode) {
+    result *r = &results[n_results++];
+    *r = (result){
+        .seconds = seconds, .fp32_seconds = fp32_seconds, .shape = *shape, .precision = precision, .decode = decode};
+    snprintf(r->what, sizeof r->what, "%s", what);
+    fprintf(stderr, "  %s: %.0f tok/s\n", what, 1 / seconds);
+}
+
+static void print_results(const floor_rates *rates) {
+    for (int i = 0; i < n_results; i++) {
+        const result *r = &results[i];
+        const double least = r->decode ? floor_decode_seconds(&r->shape, rates, r->precision)
+                                       : floor_forward_seconds(&r->shape, rates, r->precision);
+        printf("%-44s %8.0f tok/s   floor %8.0f   achieved/floor %.2f", r->what, 1 / r->seconds, 1 / least,
+               least / r->seconds);
+        if (r->fp32_seconds > 0)
+            printf("   x fp32 %.2f", r->fp32_seconds / r->seconds);
+        printf("\n");
+    }
+}
+
+static double larger(double a, double b) {
+    return a > b ? a : b;
+}
+
+/* The floor is what the machine can do: of two measurements, before and after, the better. */
+static void measure_again(floor_rates *rates, int threads) {
+    floor_rates again;
+    floor_measure(&again, threads);
+    rates->gemm_fp32 = larger(rates->gemm_fp32, again.gemm_fp32);
+    rates->gemm_bf16 = larger(rates->gemm_bf16, again.gemm_bf16);
+    rates->vector = larger(rates->vector, again.vector);
+    rates->read = larger(rates->read, again.read);
 }
 
 static floor_shape shape_of(const mb_config *c, int last_logit) {
@@ -140,7 +178,7 @@ static void bench_caduceus(const floor_rates *rates, int threads, int with_long)
                 fp32[i] = s;
             snprintf(what, sizeof what, "Caduceus-PS 131k shape %s, L=%lld (bp)", precision ? "bf16" : "fp32",
                      (long long)length[i]);
-            line(what, s, floor_forward_seconds(&shape, rates, (mbk_precision)precision), precision ? fp32[i] : 0);
+            keep(what, s, precision ? fp32[i] : 0, &shape, (mbk_precision)precision, 0);
         }
         mb_model_destroy(m);
     }
@@ -163,9 +201,9 @@ static void bench_mamba(const floor_rates *rates, int threads) {
             fp32[1] = decode;
         }
         snprintf(what, sizeof what, "Mamba-130m %s, prompt 2048, last logit", name);
-        line(what, prompt, floor_forward_seconds(&shape, rates, (mbk_precision)precision), precision ? fp32[0] : 0);
+        keep(what, prompt, precision ? fp32[0] : 0, &shape, (mbk_precision)precision, 0);
         snprintf(what, sizeof what, "Mamba-130m %s, decode", name);
-        line(what, decode, floor_decode_seconds(&shape, rates, (mbk_precision)precision), precision ? fp32[1] : 0);
+        keep(what, decode, precision ? fp32[1] : 0, &shape, (mbk_precision)precision, 1);
         mb_model_destroy(m);
     }
 }
@@ -184,8 +222,10 @@ int main(int argc, char **argv) {
     }
     floor_rates rates;
     floor_measure(&rates, threads);
-    floor_print(&rates, threads);
     bench_caduceus(&rates, threads, with_long);
     bench_mamba(&rates, threads);
+    measure_again(&rates, threads);
+    floor_print(&rates, threads);
+    print_results(&rates);
     return 0;
 }
