@@ -79,16 +79,19 @@ static int make_iterator(dna_alignment *a, const dna_regions *regions, mb_err *e
 }
 
 /* An index from before the last change of its file can send a query past reads; samtools warns of it too. */
-static void warn_of_old_index(const dna_alignment *a) {
+static int warn_of_old_index(const dna_alignment *a, mb_err *e) {
     static const char *const endings[] = {"bai", "csi", "crai"};
     struct stat file, index;
     for (int i = 0; i < 3 && stat(a->path, &file) == 0; i++) {
         char *name = mb_asprintf("%s.%s", a->path, endings[i]);
-        if (name && stat(name, &index) == 0 && index.st_mtime < file.st_mtime)
+        if (!name)
+            return mb_fail(e, MB_NOMEM, "%s: no memory for the name of its index", a->path);
+        if (stat(name, &index) == 0 && index.st_mtime < file.st_mtime)
             mb_warn("%s is older than %s: reads may be missed; renew it with: samtools index %s", name, a->path,
                     a->path);
         mb_free(name);
     }
+    return MB_OK;
 }
 
 static int open_regions(dna_alignment *a, dna_regions *regions, mb_err *e) {
@@ -102,8 +105,8 @@ static int open_regions(dna_alignment *a, dna_regions *regions, mb_err *e) {
                        "%s: regions need an index (.bai, .csi or .crai) and there is none, or it is damaged; sort by "
                        "coordinate, then: samtools index %s",
                        a->path, a->path);
-    warn_of_old_index(a);
-    return make_iterator(a, regions, e);
+    rc = warn_of_old_index(a, e);
+    return rc ? rc : make_iterator(a, regions, e);
 }
 
 int dna_alignment_open(dna_alignment **out, hFILE *in, const char *path, const dna_alignment_options *o,

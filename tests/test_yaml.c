@@ -20,7 +20,7 @@
 void *yaml_malloc(size_t n);
 void *yaml_realloc(void *p, size_t n);
 void yaml_free(void *p);
-char *yaml_strdup(const char *s);
+char *yaml_strdup(const char *text);
 static int library_allocations;
 
 void *yaml_malloc(size_t n) {
