@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/file.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "genomics/alphabet.h"
@@ -126,6 +127,8 @@ int dna_alignment_open(dna_alignment **out, hFILE *in, const char *path, const d
     if (!a->in) {
         hclose_abruptly(in);
         rc = mb_fail(e, MB_FORMAT, "%s: cannot be opened as SAM, BAM or CRAM", path);
+    } else if (o->reference && !mb_file_exists(o->reference)) { /* the library leaks when it finds out by itself */
+        rc = mb_fail(e, MB_IO, "%s: no such file to be used as reference", o->reference);
     } else if (o->reference && hts_set_fai_filename(a->in, o->reference) != 0) {
         rc = mb_fail(e, MB_IO, "%s: cannot be used as reference (is it an uncompressed or BGZF FASTA file?)",
                      o->reference);
