@@ -26,6 +26,37 @@ typedef struct mbk_conv {
     ptrdiff_t ldw;
 } mbk_conv;
 
+/* Gradients of the convolution. c is computed again from x. The row t of x enters the outputs t .. t+K-1 (in processing
+ * order), so besides the L rows of the piece up to K-1 rows processed after it are read:
+ *   p[t,e] = G[t,e] * (silu ? dSiLU/dc : 1)
+ *   dx[t,e] (+)= sum_j w[j,e] * p[t+(K-1)-j, e];   dw[j,e] += sum_t p[t,e] * x[t-(K-1)+j, e];   db[e] += sum_t p[t,e]
+ * with the sums of dw and db over the piece's own L rows only. after: how many rows follow the piece in processing
+ * order (0 .. K-1, fewer only where the sequence ends); x and G are readable there too: rows L .. L+after-1, or,
+ * reverse = 1, rows -1 .. -after. state: the K-1 inputs before the first processed row as mbk_conv reads it, NULL =
+ * zeros; not changed. accumulate = 1: dx +=. dw: (K,E), row distance lddw. db may be NULL. No aliasing. The bits of a
+ * channel do not depend on the range of channels; those of dx do not depend on where pieces are cut. */
+typedef struct mbk_conv_bwd {
+    int L, E, K;
+    int reverse, silu, after, accumulate;
+    const float *x;
+    ptrdiff_t ldx;
+    const float *w; /* (K,E) */
+    ptrdiff_t ldw;
+    const float *b;     /* (E) or NULL */
+    const float *state; /* (K-1,E) or NULL */
+    ptrdiff_t ldstate;
+    const float *G; /* (L,E), dLoss/dy */
+    ptrdiff_t ldg;
+    float *dx; /* (L,E) */
+    ptrdiff_t lddx;
+    float *dw; /* (K,E) */
+    ptrdiff_t lddw;
+    float *db; /* (E) or NULL */
+} mbk_conv_bwd;
+
+typedef int mbk_conv_bwd_fn(const mbk_ctx *, const mbk_conv_bwd *);
+mbk_conv_bwd_fn mbk_conv_bwd_ref, mbk_conv_bwd_cpu;
+
 typedef int mbk_conv_fn(const mbk_ctx *, const mbk_conv *);
 mbk_conv_fn mbk_conv_fwd_ref, mbk_conv_fwd_cpu, mbk_conv_step_ref, mbk_conv_step_cpu;
 #endif

@@ -22,6 +22,26 @@ typedef struct mbk_norm {
     float *y;         /* (L,D) */
 } mbk_norm;
 
+/* Gradients of y = norm(x) (x: the sum). Statistics are computed again from x.
+ *   RMS:   r = (mean x^2 + eps)^-1/2, g = w G:  dx = r (g - x r^2 mean(g x));      dw += sum_t G x r
+ *   LAYER: with xhat = (x - mean) r:            dx = r (g - mean(g) - xhat mean(g xhat));  dw += sum_t G xhat, db += G
+ * dx_add: (L,D) or NULL: what flows past the norm, added to dx. dx may be the same memory as dx_add or G. dw, db: (D),
+ * added to; db NULL when there is none. */
+typedef struct mbk_norm_bwd {
+    int L, D;
+    mbk_norm_kind kind;
+    float eps;
+    const float *x;      /* (L,D) */
+    const float *w;      /* (D) */
+    const float *G;      /* (L,D) dLoss/dy */
+    const float *dx_add; /* (L,D) or NULL */
+    float *dx;           /* (L,D) */
+    float *dw, *db;      /* (D); db or NULL */
+} mbk_norm_bwd;
+
+typedef int mbk_norm_bwd_fn(const mbk_ctx *, const mbk_norm_bwd *);
+mbk_norm_bwd_fn mbk_norm_bwd_ref, mbk_norm_bwd_cpu;
+
 typedef int mbk_norm_fn(const mbk_ctx *, const mbk_norm *);
 mbk_norm_fn mbk_norm_fwd_ref, mbk_norm_fwd_cpu;
 #endif

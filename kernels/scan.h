@@ -46,6 +46,56 @@ typedef struct mbk_scan {
     ptrdiff_t ldy;
 } mbk_scan;
 
+/* Gradients of the scan, of s (the gate and y_add stay outside: kernels/gate.h). The forward is run again from state0.
+ *   given G = dLoss/ds (L,E) and dstate = dLoss/d(state after the last processed row):
+ *   writes  dx (L,E), ddt (L,E) (of dt as given: before the bias and softplus), dB, dC (L,N) of these channels alone,
+ *           dstate = dLoss/d(state before the first processed row)
+ *   adds to da (N,E): dLoss/dA, A = a2 / log2(e);  dskip (E), ddt_bias (E): either may be NULL.
+ * x, dt, B, C, a2, dt_bias, skip, reverse, softplus_dt as in mbk_scan; what is processed first is row L-1 when reverse.
+ * state0, dstate: (N,E), row distance lds; state0 NULL = zeros; dstate NULL = zero before, not kept after.
+ * dx may be the same memory as G (same pointer and ld); no other aliasing. Ranges of channels as in mbk_scan: the bits
+ * of a channel's results do not depend on the range; dB and dC are the range's share, to be added by the caller.
+ * scratch: mbk_scan_bwd_scratch(L, E, N) floats, 64-byte aligned. */
+typedef struct mbk_scan_bwd {
+    int L, E, N;
+    int reverse, softplus_dt;
+    const float *x;
+    ptrdiff_t ldx;
+    const float *dt;
+    ptrdiff_t lddt;
+    const float *B;
+    ptrdiff_t ldb;
+    const float *C;
+    ptrdiff_t ldc;
+    const float *a2; /* (N,E) */
+    ptrdiff_t lda;
+    const float *dt_bias; /* (E) or NULL */
+    const float *skip;    /* (E) or NULL */
+    const float *state0;  /* (N,E) or NULL */
+    float *dstate;        /* (N,E) or NULL */
+    ptrdiff_t lds;
+    const float *G; /* (L,E) */
+    ptrdiff_t ldg;
+    float *dx; /* (L,E) */
+    ptrdiff_t lddx;
+    float *ddt; /* (L,E) */
+    ptrdiff_t ldddt;
+    float *dB; /* (L,N) */
+    ptrdiff_t lddb;
+    float *dC; /* (L,N) */
+    ptrdiff_t lddc;
+    float *da; /* (N,E) */
+    ptrdiff_t ldda;
+    float *dskip;    /* (E) or NULL */
+    float *ddt_bias; /* (E) or NULL */
+    float *scratch;
+} mbk_scan_bwd;
+
+typedef int mbk_scan_bwd_fn(const mbk_ctx *, const mbk_scan_bwd *);
+typedef size_t mbk_scan_bwd_scratch_fn(int L, int E, int N);
+mbk_scan_bwd_fn mbk_scan_bwd_ref, mbk_scan_bwd_cpu;
+mbk_scan_bwd_scratch_fn mbk_scan_bwd_scratch_ref, mbk_scan_bwd_scratch_cpu;
+
 typedef int mbk_scan_fn(const mbk_ctx *, const mbk_scan *);
 mbk_scan_fn mbk_scan_fwd_ref, mbk_scan_fwd_cpu, mbk_scan_step_ref, mbk_scan_step_cpu;
 #endif
