@@ -22,10 +22,13 @@ enum {
 /* ---- tiles ------------------------------------------------------------------------------------------------------ */
 
 /* packed: [panel][k][column] */
-static void tile_pack(int Nout, int Kin, const float *W, float *packed) {
+static void tile_pack(int Nout, int Kin, int transposed, const float *W, float *packed) {
     for (int n = 0; n < Nout; n += COLUMNS) {
         float *panel = packed + (ptrdiff_t)n * Kin;
-        for (int c = 0; c < COLUMNS; c++)
+        for (int k = 0; transposed && k < Kin; k++)
+            for (int c = 0; c < COLUMNS; c++)
+                panel[(ptrdiff_t)k * COLUMNS + c] = n + c < Nout ? W[(ptrdiff_t)k * Nout + n + c] : 0.0f;
+        for (int c = 0; !transposed && c < COLUMNS; c++)
             for (int k = 0; k < Kin; k++)
                 panel[(ptrdiff_t)k * COLUMNS + c] = n + c < Nout ? W[(ptrdiff_t)(n + c) * Kin + k] : 0.0f;
     }

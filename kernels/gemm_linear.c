@@ -16,7 +16,7 @@
 struct mbk_linear {
     mbk_linear_spec spec;
     const mbk_gemm_inner *inner;
-    uint16_t *W16; /* (Nout,Kin) with MBK_BF16, else NULL */
+    uint16_t *W16; /* as W, with MBK_BF16 and where step may come, else NULL */
     mbk_lib *lib;  /* NULL: own */
     float *own;    /* packed for inner->tile_fwd; NULL: lib */
 };
@@ -96,21 +96,50 @@ void *mbk_linear_block(size_t bytes) {
 }
 
 /* Packs W for the own kernel, rounded to bf16 if the precision asks for it. */
-static int own_create(mbk_linear *l) {
+static int own_pack(mbk_linear *l) {
     const mbk_linear_spec *s = &l->spec;
     float *rounded = NULL;
-    l->own = mbk_linear_block(own_count(s) * sizeof *l->own);
-    if (!l->own)
-        return MB_NOMEM;
     if (s->precision == MBK_BF16) {
         rounded = malloc(weights_count(s) * sizeof *rounded);
         if (!rounded)
             return MB_NOMEM;
         l->inner->bf16_clip(weights_count(s), s->W, rounded);
     }
-    l->inner->tile_pack(s->Nout, s->Kin, rounded ? rounded : s->W, l->own);
+    l->inner->tile_pack(s->Nout, s->Kin, s->transposed, rounded ? rounded : s->W, l->own);
     free(rounded);
     return MB_OK;
+}
+
+/* Makes what holds the packed weights at its first call, and packs. */
+static int pack(mbk_linear *l, const uint16_t *W16) {
+    int rc = MB_NOTSUP;
+    if (l->lib)
+        return mbk_lib_update(l->lib, W16);
+    if (!l->own && !small(&l->spec))
+        rc = mbk_lib_create(&l->lib, &l->spec, W16);
+    if (rc != MB_NOTSUP)
+        return rc;
+    if (!l->own)
+        l->own = mbk_linear_block(own_count(&l->spec) * sizeof *l->own);
+    return l->own ? own_pack(l) : MB_NOMEM;
+}
+
+/* Takes the values of W: rounded for step and for the library, and packed. */
+int mbk_linear_update_cpu(mbk_linear *l) {
+    const size_t count = weights_count(&l->spec);
+    if (l->spec.precision != MBK_BF16)
+        return pack(l, NULL);
+    if (!l->W16)
+        l->W16 = mbk_linear_block(count * sizeof *l->W16);
+    if (!l->W16)
+        return MB_NOMEM;
+    l->inner->bf16_round(count, l->spec.W, l->W16);
+    const int rc = pack(l, l->W16);
+    if (l->spec.transposed) { /* no step will come */
+        free(l->W16);
+        l->W16 = NULL;
+    }
+    return rc;
 }
 
 int mbk_linear_create_cpu(mbk_linear **out, const mbk_linear_spec *spec) {
@@ -121,17 +150,7 @@ int mbk_linear_create_cpu(mbk_linear **out, const mbk_linear_spec *spec) {
         return MB_NOMEM;
     l->spec = *spec;
     l->inner = inner_here();
-    int rc = MB_OK;
-    if (spec->precision == MBK_BF16) {
-        l->W16 = mbk_linear_block(weights_count(spec) * sizeof *l->W16);
-        rc = l->W16 ? MB_OK : MB_NOMEM;
-        if (rc == MB_OK)
-            l->inner->bf16_round(weights_count(spec), spec->W, l->W16);
-    }
-    if (rc == MB_OK)
-        rc = small(spec) ? MB_NOTSUP : mbk_lib_create(&l->lib, spec, l->W16);
-    if (rc == MB_NOTSUP)
-        rc = own_create(l);
+    const int rc = mbk_linear_update_cpu(l);
     if (rc != MB_OK) {
         mbk_linear_destroy_cpu(l);
         return rc;
@@ -150,7 +169,7 @@ void mbk_linear_destroy_cpu(mbk_linear *l) {
 }
 
 size_t mbk_linear_bytes_cpu(const mbk_linear_spec *spec) {
-    size_t rows = spec->precision == MBK_BF16 ? weights_count(spec) * sizeof(uint16_t) : 0;
+    size_t rows = spec->precision == MBK_BF16 && !spec->transposed ? weights_count(spec) * sizeof(uint16_t) : 0;
     size_t packed =
         small(spec) || mbk_lib_refusal(spec->precision) ? own_count(spec) * sizeof(float) : mbk_lib_bytes(spec);
     return sizeof(mbk_linear) + rows + packed;
@@ -180,7 +199,7 @@ const char *mbk_linear_library(void) {
 
 /* The inputs as they are multiplied: bf16 for the library, floats rounded to bf16 for the own kernel, or X itself. */
 static const void *inputs(const mbk_linear *l, int M, const float *X) {
-    if (!l->W16)
+    if (l->spec.precision != MBK_BF16)
         return X;
     const size_t count = (size_t)M * (size_t)l->spec.Kin;
     void *x = mbk_scratch_get(MBK_SCRATCH_INPUT, count * (l->lib ? sizeof(uint16_t) : sizeof(float)));
@@ -212,7 +231,7 @@ int mbk_linear_fwd_cpu(const mbk_ctx *ctx, const mbk_linear *l, int M, const flo
 
 int mbk_linear_step_cpu(const mbk_ctx *ctx, const mbk_linear *l, int n0, int n1, const float *x, float *y) {
     (void)ctx;
-    MBK_ASSERT(0 <= n0 && n0 <= n1 && n1 <= l->spec.Nout && x && y);
+    MBK_ASSERT(0 <= n0 && n0 <= n1 && n1 <= l->spec.Nout && x && y && !l->spec.transposed);
     if (!l->W16) {
         l->inner->row_fwd(n0, n1, l->spec.Kin, l->spec.W, x, y);
         return MB_OK;

@@ -9,6 +9,12 @@ int mbk_lib_create(mbk_lib **out, const mbk_linear_spec *spec, const uint16_t *W
     return MB_NOTSUP;
 }
 
+int mbk_lib_update(mbk_lib *lib, const uint16_t *W16) {
+    (void)lib;
+    (void)W16;
+    return MB_NOTSUP;
+}
+
 void mbk_lib_destroy(mbk_lib *lib) {
     MBK_ASSERT(!lib);
 }

@@ -295,7 +295,7 @@ static dnnl_status_t choose_layout(mbk_lib *l) {
     return rc;
 }
 
-/* W (Nout,Kin) row-major is (Kin,Nout) column-major: the reorder transposes and packs. */
+/* W (Nout,Kin) row-major is (Kin,Nout) column-major: the reorder transposes, unless W is (Kin,Nout), and packs. */
 static dnnl_status_t pack(mbk_lib *l, const void *from) {
     const mbk_linear_spec *s = &l->spec;
     dnnl_primitive_desc_t pd = NULL;
@@ -303,10 +303,7 @@ static dnnl_status_t pack(mbk_lib *l, const void *from) {
     dnnl_memory_t source = NULL;
     desc plain = {0};
     dnnl_stream_t stream = NULL;
-    l->data = mbk_linear_block(dnnl_memory_desc_get_size(desc_get(&l->weights)));
-    dnnl_status_t rc = l->data ? desc_init(&plain, s->Kin, s->Nout, input_type(s), dnnl_ba) : dnnl_out_of_memory;
-    if (rc == dnnl_success)
-        rc = dnnl_memory_create(&l->packed, desc_get(&l->weights), the_engine, l->data);
+    dnnl_status_t rc = desc_init(&plain, s->Kin, s->Nout, input_type(s), s->transposed ? dnnl_ab : dnnl_ba);
     if (rc == dnnl_success)
         rc = dnnl_memory_create(&source, desc_get(&plain), the_engine, (void *)from);
     if (rc == dnnl_success)
@@ -349,6 +346,10 @@ int mbk_lib_create(mbk_lib **out, const mbk_linear_spec *spec, const uint16_t *W
     l->shapes = calloc(2 * (size_t)spec->M_typical, sizeof *l->shapes);
     int was = single_thread();
     dnnl_status_t rc = l->shapes ? choose_layout(l) : dnnl_out_of_memory;
+    if (rc == dnnl_success) {
+        l->data = mbk_linear_block(dnnl_memory_desc_get_size(desc_get(&l->weights)));
+        rc = l->data ? dnnl_memory_create(&l->packed, desc_get(&l->weights), the_engine, l->data) : dnnl_out_of_memory;
+    }
     if (rc == dnnl_success)
         rc = pack(l, W16 ? (const void *)W16 : (const void *)spec->W);
     threads_back(was);
@@ -358,6 +359,13 @@ int mbk_lib_create(mbk_lib **out, const mbk_linear_spec *spec, const uint16_t *W
     }
     *out = l;
     return MB_OK;
+}
+
+int mbk_lib_update(mbk_lib *l, const uint16_t *W16) {
+    int was = single_thread();
+    dnnl_status_t rc = pack(l, W16 ? (const void *)W16 : (const void *)l->spec.W);
+    threads_back(was);
+    return status_of(rc);
 }
 
 void mbk_lib_destroy(mbk_lib *l) {

@@ -26,12 +26,13 @@ static double as_used(mbk_precision p, float v) {
     return p == MBK_BF16 ? mbk_bf16_to_float(mbk_bf16_from_float(v)) : v;
 }
 
-/* sum_k x[k] * W[n,k] */
+/* sum_k x[k] * W[n,k], or W[k,n] of a transposed one */
 static double dot(const mbk_linear_spec *s, const float *x, int n) {
-    const float *w = s->W + (size_t)n * (size_t)s->Kin;
+    const size_t column = s->transposed ? 1 : (size_t)s->Kin, row = s->transposed ? (size_t)s->Nout : 1;
+    const float *w = s->W + (size_t)n * column;
     double sum = 0;
     for (int k = 0; k < s->Kin; k++)
-        sum += as_used(s->precision, x[k]) * as_used(s->precision, w[k]);
+        sum += as_used(s->precision, x[k]) * as_used(s->precision, w[(size_t)k * row]);
     return sum;
 }
 
@@ -49,7 +50,7 @@ int mbk_linear_fwd_ref(const mbk_ctx *ctx, const mbk_linear *l, int M, const flo
 
 int mbk_linear_step_ref(const mbk_ctx *ctx, const mbk_linear *l, int n0, int n1, const float *x, float *y) {
     (void)ctx;
-    MBK_ASSERT(0 <= n0 && n0 <= n1 && n1 <= l->spec.Nout && x && y);
+    MBK_ASSERT(0 <= n0 && n0 <= n1 && n1 <= l->spec.Nout && x && y && !l->spec.transposed);
     for (int n = n0; n < n1; n++)
         y[n] = (float)dot(&l->spec, x, n);
     return MB_OK;
@@ -58,4 +59,23 @@ int mbk_linear_step_ref(const mbk_ctx *ctx, const mbk_linear *l, int n0, int n1,
 size_t mbk_linear_bytes_ref(const mbk_linear_spec *spec) {
     (void)spec;
     return sizeof(mbk_linear);
+}
+
+int mbk_linear_update_ref(mbk_linear *l) {
+    (void)l; /* it reads W at every use */
+    return MB_OK;
+}
+
+int mbk_gemm_tn_ref(const mbk_ctx *ctx, const mbk_gemm_tn *p) {
+    (void)ctx;
+    MBK_ASSERT(p->k >= 1 && p->m >= 1 && p->n >= 1 && p->A && p->B && p->C);
+    for (int i = 0; i < p->m; i++)
+        for (int j = 0; j < p->n; j++) {
+            float *c = p->C + i * p->ldc + j;
+            double sum = p->accumulate ? *c : 0.0;
+            for (int64_t k = 0; k < p->k; k++)
+                sum += as_used(p->precision, p->A[k * p->lda + i]) * as_used(p->precision, p->B[k * p->ldb + j]);
+            *c = (float)sum;
+        }
+    return MB_OK;
 }

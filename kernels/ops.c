@@ -14,7 +14,9 @@ const mbk_ops *mbk_ops_ref(void) {
                                 .linear_destroy = mbk_linear_destroy_ref,
                                 .linear_fwd = mbk_linear_fwd_ref,
                                 .linear_step = mbk_linear_step_ref,
-                                .linear_bytes = mbk_linear_bytes_ref};
+                                .linear_bytes = mbk_linear_bytes_ref,
+                                .linear_update = mbk_linear_update_ref,
+                                .gemm_tn = mbk_gemm_tn_ref};
     return &ref;
 }
 
@@ -35,6 +37,8 @@ const char *mbk_ops_hole(const mbk_ops *ops) {
     HOLE(linear_fwd);
     HOLE(linear_step);
     HOLE(linear_bytes);
+    HOLE(linear_update);
+    HOLE(gemm_tn);
 #undef HOLE
     return NULL;
 }

@@ -20,6 +20,8 @@ typedef struct mbk_ops {
     mbk_linear_fwd_fn *linear_fwd;
     mbk_linear_step_fn *linear_step;
     mbk_linear_bytes_fn *linear_bytes;
+    mbk_linear_update_fn *linear_update;
+    mbk_gemm_tn_fn *gemm_tn;
 } mbk_ops;
 
 /* Best variants for the processor this runs on (decided once, thread-safe). MB_ISA=avx2|avx512|generic in the

@@ -10,7 +10,8 @@
     mbk_embed_fn mbk_embed_fwd_##isa_;                                                                                 \
     mbk_norm_fn mbk_norm_fwd_##isa_;                                                                                   \
     mbk_conv_fn mbk_conv_fwd_##isa_, mbk_conv_step_##isa_;                                                             \
-    mbk_scan_fn mbk_scan_fwd_##isa_, mbk_scan_step_##isa_;
+    mbk_scan_fn mbk_scan_fwd_##isa_, mbk_scan_step_##isa_;                                                             \
+    mbk_gemm_tn_fn mbk_gemm_tn_##isa_;
 #define TABLE(isa_)                                                                                                    \
     {.device = "cpu",                                                                                                  \
      .isa = #isa_,                                                                                                     \
@@ -24,7 +25,9 @@
      .linear_destroy = mbk_linear_destroy_cpu,                                                                         \
      .linear_fwd = mbk_linear_fwd_cpu,                                                                                 \
      .linear_step = mbk_linear_step_cpu,                                                                               \
-     .linear_bytes = mbk_linear_bytes_cpu},
+     .linear_bytes = mbk_linear_bytes_cpu,                                                                             \
+     .linear_update = mbk_linear_update_cpu,                                                                           \
+     .gemm_tn = mbk_gemm_tn_##isa_},
 
 #if defined(MBK_HAVE_ISA_avx512)
 DECLARE(avx512)
@@ -114,3 +117,4 @@ DISPATCH(conv_fwd, mbk_conv, conv_fwd)
 DISPATCH(conv_step, mbk_conv, conv_step)
 DISPATCH(scan_fwd, mbk_scan, scan_fwd)
 DISPATCH(scan_step, mbk_scan, scan_step)
+DISPATCH(gemm_tn, mbk_gemm_tn, gemm_tn)

@@ -159,6 +159,78 @@ static void handle_not_a_number(check *c, mbk_precision precision) {
     check_release(c);
 }
 
+/* (Kin,Nout) of the weights (Nout,Kin). */
+static check_array transposed(check *c, const problem *p) {
+    check_array T = check_input(c, p->Kin, p->Nout, 0, 1);
+    for (int n = 0; n < p->Nout; n++)
+        for (int k = 0; k < p->Kin; k++)
+            T.at[(ptrdiff_t)k * p->Nout + n] = p->W.at[(ptrdiff_t)n * p->Kin + k];
+    return T;
+}
+
+/* Weights stored the other way round are the same weights: the bits are those of the plain handle. */
+static void handle_transposed(check *c, int M, int Nout, int Kin, mbk_precision precision, int M_typical) {
+    problem p = make_problem(c, M, Nout, Kin, precision);
+    check_begin(c, "linear %s transposed M=%d Nout=%d Kin=%d M_typical=%d accumulate=%d", precision ? "bf16" : "fp32",
+                M, Nout, Kin, M_typical, p.accumulate);
+    const check_array T = transposed(c, &p), want = reference(c, &p);
+    mbk_linear_spec spec = spec_of(&p, M_typical);
+    spec.W = T.at;
+    spec.transposed = 1;
+    mbk_linear *plain = make_linear(c, &p, M_typical), *l = NULL, *ref = NULL;
+    check_true(c, mbk_linear_create_cpu(&l, &spec) == MB_OK, "the transposed handle is made");
+    check_true(c, mbk_linear_create_ref(&ref, &spec) == MB_OK, "the transposed reference is made");
+    check_array Y = fresh(c, &p), Z = fresh(c, &p), R = fresh(c, &p);
+    run_linear(c, plain, &p, 0, M, &Y);
+    run_linear(c, l, &p, 0, M, &Z);
+    check_true(c, mbk_linear_fwd_ref(NULL, ref, M, p.X.at, R.at, p.accumulate) == MB_OK, "the reference runs");
+    check_close(c, "Y", &Z, &want, magnitudes(c, &p), 2);
+    check_same(c, "Y of the plain handle", &Z, &Y);
+    check_same(c, "Y of the transposed reference", &R, &want);
+    check_true(c, mbk_linear_bytes_cpu(&spec) >= (size_t)Nout * (size_t)Kin * (precision ? 2 : 4), "bytes are counted");
+    mbk_linear_destroy_ref(ref);
+    mbk_linear_destroy_cpu(plain);
+    mbk_linear_destroy_cpu(l);
+    check_end(c);
+    check_release(c);
+}
+
+/* After update a handle is what a new one would be, to the bit; before it, only step of fp32 sees the new weights. */
+static void handle_update(check *c, int M, int Nout, int Kin, mbk_precision precision, int turned) {
+    problem p = make_problem(c, M, Nout, Kin, precision);
+    p.accumulate = 0;
+    check_begin(c, "linear %s transposed=%d M=%d Nout=%d Kin=%d: update", precision ? "bf16" : "fp32", turned, M, Nout,
+                Kin);
+    mbk_linear_spec spec = spec_of(&p, M);
+    spec.transposed = turned;
+    mbk_linear *l = NULL, *made = NULL;
+    check_array Y[4];
+    for (int i = 0; i < 4; i++)
+        Y[i] = check_output(c, M, Nout);
+    check_true(c, mbk_linear_create_cpu(&l, &spec) == MB_OK, "the handle is made");
+    run_linear(c, l, &p, 0, M, &Y[0]);
+    for (int i = 0; i < Nout * Kin; i++)
+        p.W.at[i] = check_between(c, -1, 1);
+    run_linear(c, l, &p, 0, M, &Y[1]);
+    check_same(c, "Y before the update", &Y[1], &Y[0]);
+    check_true(c, mbk_linear_update_cpu(l) == MB_OK, "the update succeeds");
+    check_true(c, mbk_linear_create_cpu(&made, &spec) == MB_OK, "a new handle is made");
+    run_linear(c, l, &p, 0, M, &Y[2]);
+    run_linear(c, made, &p, 0, M, &Y[3]);
+    check_same(c, "Y of a new handle", &Y[2], &Y[3]);
+    check_true(c, memcmp(Y[2].at, Y[0].at, (size_t)Nout * sizeof(float)) != 0, "the weights did change");
+    if (!turned) {
+        check_array y = check_output(c, 1, Nout), z = check_output(c, 1, Nout);
+        check_true(c, mbk_linear_step_cpu(NULL, l, 0, Nout, p.X.at, y.at) == MB_OK, "step after the update");
+        check_true(c, mbk_linear_step_cpu(NULL, made, 0, Nout, p.X.at, z.at) == MB_OK, "step of a new handle");
+        check_same(c, "y of step", &y, &z);
+    }
+    mbk_linear_destroy_cpu(made);
+    mbk_linear_destroy_cpu(l);
+    check_end(c);
+    check_release(c);
+}
+
 static void handle_bytes(check *c) {
     problem p = make_problem(c, 1, 1000, 300, MBK_FP32);
     mbk_linear_spec spec = spec_of(&p, 64);
@@ -264,13 +336,134 @@ static void threads_first_use(check *c, mbk_precision precision) {
     check_release(c);
 }
 
+/* ---- gradients of weights --------------------------------------------------------------------------------------- */
+
+typedef struct tn_problem {
+    mbk_gemm_tn args; /* but C */
+    check_array A, B, C0;
+    double spread; /* sqrt(terms) / spread roundings: of sums of one sign, which grow, more than of others */
+} tn_problem;
+
+/* low = 0: all terms have one sign, so that a sum in one chain would lose what it adds. */
+static tn_problem tn_make(check *c, int64_t k, int m, int n, mbk_precision precision, float low) {
+    tn_problem p = {.spread = low < 0 ? 8 : 4};
+    c->packed = 0; /* row distances are free */
+    p.A = check_input(c, (int)k, m, low, check_pick(c, 2) ? 1 : 3);
+    p.B = check_input(c, (int)k, n, low, 1);
+    p.C0 = check_input(c, m, n, -1, 1);
+    c->packed = 1;
+    p.args = (mbk_gemm_tn){.k = k, .m = m, .n = n, .accumulate = check_pick(c, 2), .precision = precision};
+    p.args.A = p.A.at;
+    p.args.B = p.B.at;
+    p.args.lda = p.A.ld;
+    p.args.ldb = p.B.ld;
+    return p;
+}
+
+static check_array tn_fresh(check *c, const tn_problem *p) {
+    c->packed = 0;
+    check_array C = p->args.accumulate ? check_copy(c, &p->C0) : check_output(c, p->args.m, p->args.n);
+    c->packed = 1;
+    return C;
+}
+
+/* As magnitudes(), for chains of some 256 terms that are added up. */
+static double *tn_magnitudes(check *c, const tn_problem *p) {
+    const mbk_gemm_tn *t = &p->args;
+    double *out = check_magnitudes(c, t->m, t->n);
+    const double k = (double)t->k, steps = 1 + sqrt((k < 256 ? k : 256) + k / 256) / p->spread;
+    for (int64_t r = 0; r < t->k; r++)
+        for (int i = 0; i < t->m; i++)
+            for (int j = 0; j < t->n; j++)
+                out[(ptrdiff_t)i * t->n + j] += steps * as_used(t->precision, p->A.at[r * p->A.ld + i]) *
+                                                as_used(t->precision, p->B.at[r * p->B.ld + j]);
+    for (int i = 0; t->accumulate && i < t->m; i++)
+        for (int j = 0; j < t->n; j++)
+            out[(ptrdiff_t)i * t->n + j] += fabsf(p->C0.at[i * p->C0.ld + j]);
+    return out;
+}
+
+static void tn_run(check *c, mbk_gemm_tn_fn *run, const tn_problem *p, check_array *C) {
+    mbk_gemm_tn args = p->args;
+    args.C = C->at;
+    args.ldc = C->ld;
+    check_true(c, run(NULL, &args) == MB_OK, "the product runs");
+}
+
+/* C in blocks of columns of A, and of B as well, on several threads. */
+static void tn_in_blocks(check *c, const mbk_ops *ops, const tn_problem *p, check_array *C) {
+    const int step = MBK_TN_BLOCK * (1 + check_pick(c, 3)), width = 1 + check_pick(c, p->args.n);
+    int failed = 0;
+#pragma omp parallel for num_threads(2) collapse(2) reduction(+ : failed)
+    for (int i = 0; i < p->args.m; i += step)
+        for (int j = 0; j < p->args.n; j += width) {
+            mbk_gemm_tn args = p->args;
+            args.m = args.m - i < step ? args.m - i : step;
+            args.n = args.n - j < width ? args.n - j : width;
+            args.A += i;
+            args.B += j;
+            args.C = C->at + i * C->ld + j;
+            args.ldc = C->ld;
+            failed += ops->gemm_tn(NULL, &args) != MB_OK;
+        }
+    check_true(c, !failed, "every block succeeds");
+}
+
+static void tn_compare(check *c, const mbk_ops *ops, int64_t k, int m, int n, mbk_precision precision, float low) {
+    const tn_problem p = tn_make(c, k, m, n, precision, low);
+    check_begin(c, "gemm_tn %s %s k=%d m=%d n=%d accumulate=%d low=%g lda=%d ldb=%d", ops->isa,
+                precision ? "bf16" : "fp32", (int)k, m, n, p.args.accumulate, (double)low, (int)p.A.ld, (int)p.B.ld);
+    check_array C = tn_fresh(c, &p), want = tn_fresh(c, &p), blocks = tn_fresh(c, &p);
+    tn_run(c, mbk_gemm_tn_ref, &p, &want);
+    tn_run(c, ops->gemm_tn, &p, &C);
+    check_close(c, "C", &C, &want, tn_magnitudes(c, &p), 2);
+    tn_in_blocks(c, ops, &p, &blocks);
+    check_same(c, "C in blocks", &blocks, &C);
+    check_end(c);
+    check_release(c);
+}
+
+static void tn_not_a_number(check *c, const mbk_ops *ops, mbk_precision precision) {
+    tn_problem p = tn_make(c, 301, 40, 50, precision, -1);
+    p.args.accumulate = 0;
+    p.A.at[300 * p.A.ld + 7] = NAN;
+    p.B.at[5 * p.B.ld + 11] = INFINITY;
+    check_begin(c, "gemm_tn %s %s: NaN and infinity stay in their columns", ops->isa, precision ? "bf16" : "fp32");
+    check_array C = check_output(c, 40, 50);
+    tn_run(c, ops->gemm_tn, &p, &C);
+    check_untouched(c, "C", &C);
+    for (int i = 0; i < 40; i++)
+        for (int j = 0; j < 50; j++) {
+            const float v = C.at[i * C.ld + j];
+            check_true(c, (i == 7) == !!isnan(v), "NaN in row 7 and only there");
+            check_true(c, i == 7 || (j == 11) == !!isinf(v), "infinity in column 11 and only there");
+        }
+    check_end(c);
+    check_release(c);
+}
+
+static void tn_cases(check *c, const mbk_ops *ops, mbk_precision precision) {
+    static const int edges[][3] = {{1, 1, 1},     {1, 13, 33},   {2, 1, 40},  {3, 40, 1},
+                                   {255, 12, 32}, {257, 25, 17}, {513, 9, 65}};
+    for (size_t i = 0; i < sizeof edges / sizeof *edges; i++)
+        tn_compare(c, ops, edges[i][0], edges[i][1], edges[i][2], precision, -1);
+    for (int i = 0; i < 60; i++)
+        tn_compare(c, ops, 1 + check_pick(c, i % 4 ? 60 : 1200), 1 + check_pick(c, 40), 1 + check_pick(c, 80),
+                   precision, i % 3 ? -1 : 0);
+    tn_compare(c, ops, 130, 1 + check_pick(c, 500), 1 + check_pick(c, 100), precision, -1);
+    tn_compare(c, ops, 70, 100 + check_pick(c, 100), 520 + check_pick(c, 600), precision, -1);
+    tn_compare(c, ops, 20000, 13, 21, precision, 0);
+    tn_compare(c, ops, 20001, 5, 9, precision, -1);
+    tn_not_a_number(c, ops, precision);
+}
+
 /* ---- the own loops of every instruction set --------------------------------------------------------------------- */
 
 /* Packed weights in an array that ends where the memory ends. */
 static check_array pack(check *c, const mbk_gemm_inner *inner, const problem *p) {
     const int columns = (p->Nout + inner->columns - 1) / inner->columns * inner->columns;
     check_array packed = check_output(c, columns, p->Kin);
-    inner->tile_pack(p->Nout, p->Kin, p->W.at, packed.at);
+    inner->tile_pack(p->Nout, p->Kin, 0, p->W.at, packed.at);
     check_untouched(c, "packed weights", &packed);
     return packed;
 }
@@ -392,6 +585,15 @@ static void handle_cases(check *c, mbk_precision precision) {
         if ((long)real_sizes[i][0] * real_sizes[i][1] < 1 << 20)
             handle_rows(c, real_sizes[i][0], real_sizes[i][1], precision, i % 2 ? 64 : 128, 23);
     }
+    for (int i = 0; i < 60; i++)
+        handle_transposed(c, 1 + check_pick(c, 40), 1 + check_pick(c, i % 4 ? 70 : 400),
+                          1 + check_pick(c, i % 3 ? 70 : 400), precision, 1 + check_pick(c, 130));
+    for (int i = 0; i < REAL_SIZES; i++)
+        handle_transposed(c, 1 + check_pick(c, 9), real_sizes[i][1], real_sizes[i][0], precision, 128);
+    for (int i = 0; i < 20; i++)
+        handle_update(c, 1 + check_pick(c, 40), 1 + check_pick(c, 200), 1 + check_pick(c, 200), precision, i % 2);
+    handle_update(c, 1, 1, 1, precision, 0);
+    handle_update(c, 3, 1024, 256, precision, 1);
     handle_rows(c, 1 + check_pick(c, 100), 1 + check_pick(c, 100), precision, 300, 1);
     handle_rows(c, 1 + check_pick(c, 60), 1 + check_pick(c, 1500), precision, 256, 7);
     handle_rows(c, 1 + check_pick(c, 60), 1, precision, 17, 7);
@@ -410,6 +612,8 @@ static void cases(check *c) {
     handle_cases(c, MBK_FP32);
     handle_cases(c, MBK_BF16);
     for (int v = 0; v < variants; v++) {
+        tn_cases(c, ops[v], MBK_FP32);
+        tn_cases(c, ops[v], MBK_BF16);
         const mbk_gemm_inner *inner = mbk_gemm_inner_isa(ops[v]->isa);
         check_begin(c, "inner loops for %s", ops[v]->isa);
         check_true(c, inner != NULL, "are there");
@@ -466,6 +670,50 @@ static void rate(check *c, const mbk_gemm_inner *inner, int M, int Nout, int Kin
     check_release(c);
 }
 
+typedef struct tn_job {
+    mbk_gemm_tn_fn *run;
+    mbk_gemm_tn args;
+} tn_job;
+
+static void tn_one(void *user) {
+    const tn_job *j = user;
+    j->run(NULL, &j->args);
+}
+
+static void tn_rate(check *c, const mbk_ops *ops, int k, int m, int n, mbk_precision precision) {
+    tn_job jobs[64];
+    void *args[64];
+    char what[100];
+    check_begin(c, "rates");
+    for (int t = 0; t < c->threads && t < 64; t++) {
+        const check_array A = check_input(c, k, m, -1, 1), B = check_input(c, k, n, -1, 1), C = check_output(c, m, n);
+        jobs[t] = (tn_job){ops->gemm_tn,
+                           {.k = k,
+                            .m = m,
+                            .n = n,
+                            .precision = precision,
+                            .A = A.at,
+                            .lda = m,
+                            .B = B.at,
+                            .ldb = n,
+                            .C = C.at,
+                            .ldc = n}};
+        args[t] = &jobs[t];
+    }
+    snprintf(what, sizeof what, "gemm_tn %s k=%d m=%d n=%d", precision ? "bf16" : "fp32", k, m, n);
+    check_bench(c, ops->isa, what, "flop", tn_one, args, 2.0 * k * m * n, 1, 0);
+    check_release(c);
+}
+
+static void tn_bench(check *c, const mbk_ops *ops) {
+    static const int sizes[][3] = {{1024, 1024, 256}, {4096, 1024, 256}, {4096, 128, 256},
+                                   {4096, 256, 512},  {4096, 48, 512},   {4096, 512, 16},
+                                   {2048, 3072, 768}, {2048, 80, 1536},  {2048, 1536, 48}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int precision = 0; precision < 2; precision++)
+            tn_rate(c, ops, sizes[i][0], sizes[i][1], sizes[i][2], (mbk_precision)precision);
+}
+
 static void bench(check *c) {
     const mbk_ops *ops[8];
     const int variants = check_variants(ops);
@@ -478,6 +726,8 @@ static void bench(check *c) {
         for (int v = 0; v < variants; v++)
             rate(c, mbk_gemm_inner_isa(ops[v]->isa), M, real_sizes[i][0], real_sizes[i][1], MBK_FP32, 0);
     }
+    for (int v = 0; v < variants; v++)
+        tn_bench(c, ops[v]);
     for (int precision = 0; precision < 2; precision++)
         rate(c, NULL, 1, 50280, 768, (mbk_precision)precision, 1);
 }
