@@ -10,6 +10,8 @@ const mbk_ops *mbk_ops_ref(void) {
                                 .conv_step = mbk_conv_step_ref,
                                 .scan_fwd = mbk_scan_fwd_ref,
                                 .scan_step = mbk_scan_step_ref,
+                                .scan_bwd = mbk_scan_bwd_ref,
+                                .scan_bwd_scratch = mbk_scan_bwd_scratch_ref,
                                 .linear_create = mbk_linear_create_ref,
                                 .linear_destroy = mbk_linear_destroy_ref,
                                 .linear_fwd = mbk_linear_fwd_ref,
@@ -32,6 +34,8 @@ const char *mbk_ops_hole(const mbk_ops *ops) {
     HOLE(conv_step);
     HOLE(scan_fwd);
     HOLE(scan_step);
+    HOLE(scan_bwd);
+    HOLE(scan_bwd_scratch);
     HOLE(linear_create);
     HOLE(linear_destroy);
     HOLE(linear_fwd);

@@ -15,6 +15,8 @@ typedef struct mbk_ops {
     mbk_norm_fn *norm_fwd;
     mbk_conv_fn *conv_fwd, *conv_step;
     mbk_scan_fn *scan_fwd, *scan_step;
+    mbk_scan_bwd_fn *scan_bwd;
+    mbk_scan_bwd_scratch_fn *scan_bwd_scratch;
     mbk_linear_create_fn *linear_create;
     mbk_linear_destroy_fn *linear_destroy;
     mbk_linear_fwd_fn *linear_fwd;

@@ -11,6 +11,8 @@
     mbk_norm_fn mbk_norm_fwd_##isa_;                                                                                   \
     mbk_conv_fn mbk_conv_fwd_##isa_, mbk_conv_step_##isa_;                                                             \
     mbk_scan_fn mbk_scan_fwd_##isa_, mbk_scan_step_##isa_;                                                             \
+    mbk_scan_bwd_fn mbk_scan_bwd_##isa_;                                                                               \
+    mbk_scan_bwd_scratch_fn mbk_scan_bwd_scratch_##isa_;                                                               \
     mbk_gemm_tn_fn mbk_gemm_tn_##isa_;
 #define TABLE(isa_)                                                                                                    \
     {.device = "cpu",                                                                                                  \
@@ -21,6 +23,8 @@
      .conv_step = mbk_conv_step_##isa_,                                                                                \
      .scan_fwd = mbk_scan_fwd_##isa_,                                                                                  \
      .scan_step = mbk_scan_step_##isa_,                                                                                \
+     .scan_bwd = mbk_scan_bwd_##isa_,                                                                                  \
+     .scan_bwd_scratch = mbk_scan_bwd_scratch_##isa_,                                                                  \
      .linear_create = mbk_linear_create_cpu,                                                                           \
      .linear_destroy = mbk_linear_destroy_cpu,                                                                         \
      .linear_fwd = mbk_linear_fwd_cpu,                                                                                 \
@@ -117,4 +121,11 @@ DISPATCH(conv_fwd, mbk_conv, conv_fwd)
 DISPATCH(conv_step, mbk_conv, conv_step)
 DISPATCH(scan_fwd, mbk_scan, scan_fwd)
 DISPATCH(scan_step, mbk_scan, scan_step)
+DISPATCH(scan_bwd, mbk_scan_bwd, scan_bwd)
 DISPATCH(gemm_tn, mbk_gemm_tn, gemm_tn)
+
+size_t mbk_scan_bwd_scratch_cpu(int L, int E, int N) {
+    const mbk_ops *ops = mbk_ops_cpu();
+    MBK_ASSERT(ops->scan_bwd_scratch != NULL);
+    return ops->scan_bwd_scratch(L, E, N);
+}
