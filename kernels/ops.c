@@ -5,9 +5,14 @@ const mbk_ops *mbk_ops_ref(void) {
     static const mbk_ops ref = {.device = "ref",
                                 .isa = "double",
                                 .embed_fwd = mbk_embed_fwd_ref,
+                                .embed_bwd = mbk_embed_bwd_ref,
                                 .norm_fwd = mbk_norm_fwd_ref,
+                                .norm_bwd = mbk_norm_bwd_ref,
                                 .conv_fwd = mbk_conv_fwd_ref,
                                 .conv_step = mbk_conv_step_ref,
+                                .conv_bwd = mbk_conv_bwd_ref,
+                                .gate_bwd = mbk_gate_bwd_ref,
+                                .xent = mbk_xent_ref,
                                 .scan_fwd = mbk_scan_fwd_ref,
                                 .scan_step = mbk_scan_step_ref,
                                 .scan_bwd = mbk_scan_bwd_ref,
@@ -29,9 +34,14 @@ const char *mbk_ops_hole(const mbk_ops *ops) {
     if (!ops->member)                                                                                                  \
     return #member
     HOLE(embed_fwd);
+    HOLE(embed_bwd);
     HOLE(norm_fwd);
+    HOLE(norm_bwd);
     HOLE(conv_fwd);
     HOLE(conv_step);
+    HOLE(conv_bwd);
+    HOLE(gate_bwd);
+    HOLE(xent);
     HOLE(scan_fwd);
     HOLE(scan_step);
     HOLE(scan_bwd);

@@ -3,17 +3,24 @@
 #define MBK_OPS_H
 #include "kernels/conv1d.h"
 #include "kernels/embed.h"
+#include "kernels/gate.h"
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
 #include "kernels/norm.h"
 #include "kernels/scan.h"
+#include "kernels/xent.h"
 
 typedef struct mbk_ops {
     const char *device; /* "cpu", "ref" */
     const char *isa;    /* "avx512", "avx2", "neon", "generic" */
     mbk_embed_fn *embed_fwd;
+    mbk_embed_bwd_fn *embed_bwd;
     mbk_norm_fn *norm_fwd;
+    mbk_norm_bwd_fn *norm_bwd;
     mbk_conv_fn *conv_fwd, *conv_step;
+    mbk_conv_bwd_fn *conv_bwd;
+    mbk_gate_bwd_fn *gate_bwd;
+    mbk_xent_fn *xent;
     mbk_scan_fn *scan_fwd, *scan_step;
     mbk_scan_bwd_fn *scan_bwd;
     mbk_scan_bwd_scratch_fn *scan_bwd_scratch;

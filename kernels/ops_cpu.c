@@ -8,8 +8,13 @@
 
 #define DECLARE(isa_)                                                                                                  \
     mbk_embed_fn mbk_embed_fwd_##isa_;                                                                                 \
+    mbk_embed_bwd_fn mbk_embed_bwd_##isa_;                                                                             \
     mbk_norm_fn mbk_norm_fwd_##isa_;                                                                                   \
+    mbk_norm_bwd_fn mbk_norm_bwd_##isa_;                                                                               \
     mbk_conv_fn mbk_conv_fwd_##isa_, mbk_conv_step_##isa_;                                                             \
+    mbk_conv_bwd_fn mbk_conv_bwd_##isa_;                                                                               \
+    mbk_gate_bwd_fn mbk_gate_bwd_##isa_;                                                                               \
+    mbk_xent_fn mbk_xent_##isa_;                                                                                       \
     mbk_scan_fn mbk_scan_fwd_##isa_, mbk_scan_step_##isa_;                                                             \
     mbk_scan_bwd_fn mbk_scan_bwd_##isa_;                                                                               \
     mbk_scan_bwd_scratch_fn mbk_scan_bwd_scratch_##isa_;                                                               \
@@ -18,9 +23,14 @@
     {.device = "cpu",                                                                                                  \
      .isa = #isa_,                                                                                                     \
      .embed_fwd = mbk_embed_fwd_##isa_,                                                                                \
+     .embed_bwd = mbk_embed_bwd_##isa_,                                                                                \
      .norm_fwd = mbk_norm_fwd_##isa_,                                                                                  \
+     .norm_bwd = mbk_norm_bwd_##isa_,                                                                                  \
      .conv_fwd = mbk_conv_fwd_##isa_,                                                                                  \
      .conv_step = mbk_conv_step_##isa_,                                                                                \
+     .conv_bwd = mbk_conv_bwd_##isa_,                                                                                  \
+     .gate_bwd = mbk_gate_bwd_##isa_,                                                                                  \
+     .xent = mbk_xent_##isa_,                                                                                          \
      .scan_fwd = mbk_scan_fwd_##isa_,                                                                                  \
      .scan_step = mbk_scan_step_##isa_,                                                                                \
      .scan_bwd = mbk_scan_bwd_##isa_,                                                                                  \
@@ -116,9 +126,14 @@ const mbk_ops *mbk_ops_cpu(void) {
         return ops->member(ctx, args);                                                                                 \
     }
 DISPATCH(embed_fwd, mbk_embed, embed_fwd)
+DISPATCH(embed_bwd, mbk_embed_bwd, embed_bwd)
 DISPATCH(norm_fwd, mbk_norm, norm_fwd)
+DISPATCH(norm_bwd, mbk_norm_bwd, norm_bwd)
 DISPATCH(conv_fwd, mbk_conv, conv_fwd)
 DISPATCH(conv_step, mbk_conv, conv_step)
+DISPATCH(conv_bwd, mbk_conv_bwd, conv_bwd)
+DISPATCH(gate_bwd, mbk_gate_bwd, gate_bwd)
+DISPATCH(xent, mbk_xent, xent)
 DISPATCH(scan_fwd, mbk_scan, scan_fwd)
 DISPATCH(scan_step, mbk_scan, scan_step)
 DISPATCH(scan_bwd, mbk_scan_bwd, scan_bwd)
