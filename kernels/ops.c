@@ -13,6 +13,9 @@ const mbk_ops *mbk_ops_ref(void) {
                                 .conv_bwd = mbk_conv_bwd_ref,
                                 .gate_bwd = mbk_gate_bwd_ref,
                                 .xent = mbk_xent_ref,
+                                .adamw = mbk_adamw_ref,
+                                .ema = mbk_ema_ref,
+                                .sumsq = mbk_sumsq_ref,
                                 .scan_fwd = mbk_scan_fwd_ref,
                                 .scan_step = mbk_scan_step_ref,
                                 .scan_bwd = mbk_scan_bwd_ref,
@@ -42,6 +45,9 @@ const char *mbk_ops_hole(const mbk_ops *ops) {
     HOLE(conv_bwd);
     HOLE(gate_bwd);
     HOLE(xent);
+    HOLE(adamw);
+    HOLE(ema);
+    HOLE(sumsq);
     HOLE(scan_fwd);
     HOLE(scan_step);
     HOLE(scan_bwd);

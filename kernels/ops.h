@@ -7,6 +7,7 @@
 #include "kernels/gemm.h"
 #include "kernels/kernel.h"
 #include "kernels/norm.h"
+#include "kernels/optim.h"
 #include "kernels/scan.h"
 #include "kernels/xent.h"
 
@@ -21,6 +22,9 @@ typedef struct mbk_ops {
     mbk_conv_bwd_fn *conv_bwd;
     mbk_gate_bwd_fn *gate_bwd;
     mbk_xent_fn *xent;
+    mbk_adamw_fn *adamw;
+    mbk_ema_fn *ema;
+    mbk_sumsq_fn *sumsq;
     mbk_scan_fn *scan_fwd, *scan_step;
     mbk_scan_bwd_fn *scan_bwd;
     mbk_scan_bwd_scratch_fn *scan_bwd_scratch;

@@ -15,6 +15,9 @@
     mbk_conv_bwd_fn mbk_conv_bwd_##isa_;                                                                               \
     mbk_gate_bwd_fn mbk_gate_bwd_##isa_;                                                                               \
     mbk_xent_fn mbk_xent_##isa_;                                                                                       \
+    mbk_adamw_fn mbk_adamw_##isa_;                                                                                     \
+    mbk_ema_fn mbk_ema_##isa_;                                                                                         \
+    mbk_sumsq_fn mbk_sumsq_##isa_;                                                                                     \
     mbk_scan_fn mbk_scan_fwd_##isa_, mbk_scan_step_##isa_;                                                             \
     mbk_scan_bwd_fn mbk_scan_bwd_##isa_;                                                                               \
     mbk_scan_bwd_scratch_fn mbk_scan_bwd_scratch_##isa_;                                                               \
@@ -31,6 +34,9 @@
      .conv_bwd = mbk_conv_bwd_##isa_,                                                                                  \
      .gate_bwd = mbk_gate_bwd_##isa_,                                                                                  \
      .xent = mbk_xent_##isa_,                                                                                          \
+     .adamw = mbk_adamw_##isa_,                                                                                        \
+     .ema = mbk_ema_##isa_,                                                                                            \
+     .sumsq = mbk_sumsq_##isa_,                                                                                        \
      .scan_fwd = mbk_scan_fwd_##isa_,                                                                                  \
      .scan_step = mbk_scan_step_##isa_,                                                                                \
      .scan_bwd = mbk_scan_bwd_##isa_,                                                                                  \
@@ -134,6 +140,8 @@ DISPATCH(conv_step, mbk_conv, conv_step)
 DISPATCH(conv_bwd, mbk_conv_bwd, conv_bwd)
 DISPATCH(gate_bwd, mbk_gate_bwd, gate_bwd)
 DISPATCH(xent, mbk_xent, xent)
+DISPATCH(adamw, mbk_adamw, adamw)
+DISPATCH(ema, mbk_ema, ema)
 DISPATCH(scan_fwd, mbk_scan, scan_fwd)
 DISPATCH(scan_step, mbk_scan, scan_step)
 DISPATCH(scan_bwd, mbk_scan_bwd, scan_bwd)
@@ -143,4 +151,10 @@ size_t mbk_scan_bwd_scratch_cpu(int L, int E, int N) {
     const mbk_ops *ops = mbk_ops_cpu();
     MBK_ASSERT(ops->scan_bwd_scratch != NULL);
     return ops->scan_bwd_scratch(L, E, N);
+}
+
+int mbk_sumsq_cpu(const mbk_ctx *ctx, int64_t n, const float *x, double *out) {
+    const mbk_ops *ops = mbk_ops_cpu();
+    MBK_ASSERT(ops->sumsq != NULL);
+    return ops->sumsq(ctx, n, x, out);
 }
