@@ -16,29 +16,32 @@
 mbk_scan_bwd_fn MBK_NAME(scan_bwd);
 mbk_scan_bwd_scratch_fn MBK_NAME(scan_bwd_scratch);
 
+/* By measurement on Zen 4. Blocks: the training tile is of 128 rows, and what a block keeps (1 KiB a row on AVX-512)
+ * still lives in L2 at 256. A strip of 2 vectors halves the loads and stores of dB and dC per update. */
 enum {
-    BLOCK = 128,
+    BLOCK = 256,
     STATES = 4,
-    STRIP = VREGISTERS >= 32 ? 2 : 1,
+    STRIP = 2,
     WIDTH = STRIP * VLANES,
     ROUND = 32 /* channels are padded to a multiple of it: of every WIDTH */
 };
 
-/* One strip in one block, by row in processing order; zero beyond the last channel. */
-typedef struct rows {
-    float d[BLOCK][WIDTH], decay[BLOCK][WIDTH]; /* the step, as given and as the decay takes it */
-    float u[BLOCK][WIDTH], slope[BLOCK][WIDTH], G[BLOCK][WIDTH];
-    float gB[BLOCK][WIDTH], dd[BLOCK][WIDTH]; /* sums over n: g*B; w*a2 */
-} rows;
+/* One row of a strip; zero beyond the last channel. The numbers of a row lie together, or they would compete for the
+ * same lines of the cache. */
+typedef struct line {
+    float d[WIDTH], decay[WIDTH]; /* the step, as given and as the decay takes it */
+    float u[WIDTH], slope[WIDTH], G[WIDTH];
+    float gB[WIDTH], dd[WIDTH]; /* sums over n: g*B; w*a2 */
+} line;
 
-typedef struct cells {
-    float a[BLOCK][STATES][WIDTH], h[BLOCK + 1][STATES][WIDTH]; /* h[i]: before row i */
-} cells;
+typedef struct cell {
+    float h[STATES][WIDTH], a[STATES][WIDTH]; /* h before the row, the decay in it */
+} cell;
 
 typedef struct space { /* the scratch; EP: E padded */
     ptrdiff_t EP;
-    rows *r;
-    cells *c;
+    line *r;     /* (BLOCK) in processing order */
+    cell *c;     /* (BLOCK+1) */
     float *h;    /* (blocks,N,EP): the state before each block */
     float *g;    /* (N,EP) */
     float *sums; /* (BLOCK,2,N,VLANES): of dB, dC by lane */
@@ -53,33 +56,36 @@ typedef struct strip { /* rows from .. from+count-1 in processing order, channel
 static ptrdiff_t row_at(const strip *k, int i) {
     return k->s->reverse ? k->s->L - 1 - (k->from + i) : k->from + i;
 }
+static ptrdiff_t direction(const strip *k) {
+    return k->s->reverse ? -1 : 1;
+}
 
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
-/* softplus and its slope: with u = exp(-|v|), the slope is 1/(1+u) above zero, u/(1+u) below; nothing cancels. */
-VINLINE vf slope_of_softplus(vf v) {
+/* d = softplus(v); its slope, with u = exp(-|v|), is 1/(1+u) above zero and u/(1+u) below: nothing cancels. */
+VINLINE vf softplus(vf v, vf *slope) {
     const vf u = v_exp((vf)((vi)v | (vi)v_all(-0.0f)));
-    return v_select(v < v_all(0), u, v_all(1)) / (1.0f + u);
+    *slope = v_select(v < v_all(0), u, v_all(1)) / (1.0f + u);
+    return v_softplus_of(v, u);
 }
 
 /* Vector at lane `at`, n channels of it. */
 VINLINE void prepare_lanes(const strip *k, int whole, int at, const int n) {
     const mbk_scan_bwd *s = k->s;
-    rows *r = k->m->r;
+    line *r = k->m->r;
     const int e = k->e + at;
-    const vf zero = {0}, bias = s->dt_bias ? v_load_n(s->dt_bias + e, n) : zero;
+    const vf bias = s->dt_bias ? v_load_n(s->dt_bias + e, n) : (vf){0};
     for (int i = 0; i < k->count; i++) {
         const ptrdiff_t t = row_at(k, i);
-        const vf v = v_load_n(s->dt + t * s->lddt + e, n) + bias;
-        const vf d = s->softplus_dt ? v_softplus(v) : v;
-        v_store(r->decay[i] + at, v_at_most(1e30f, d));
-        v_store(r->u[i] + at, d * v_load_n(s->x + t * s->ldx + e, n));
+        vf d = v_load_n(s->dt + t * s->lddt + e, n) + bias, slope = v_all(1);
+        if (s->softplus_dt)
+            d = softplus(d, &slope);
+        v_store(r[i].decay + at, v_at_most(1e30f, d));
+        v_store(r[i].u + at, d * v_load_n(s->x + t * s->ldx + e, n));
         if (!whole)
             continue;
-        v_store(r->d[i] + at, d);
-        v_store(r->slope[i] + at, s->softplus_dt ? slope_of_softplus(v) : v_all(1));
-        v_store(r->G[i] + at, v_load_n(s->G + t * s->ldg + e, n));
-        v_store(r->gB[i] + at, zero);
-        v_store(r->dd[i] + at, zero);
+        v_store(r[i].d + at, d);
+        v_store(r[i].slope + at, slope);
+        v_store(r[i].G + at, v_load_n(s->G + t * s->ldg + e, n));
     }
 }
 
@@ -94,16 +100,16 @@ static void prepare(const strip *k, int whole) {
 
 VINLINE void finish_lanes(const strip *k, int at, const int n) {
     const mbk_scan_bwd *s = k->s;
-    const rows *r = k->m->r;
+    const line *r = k->m->r;
     const int e = k->e + at;
     const vf zero = {0}, skip = s->skip ? v_load_n(s->skip + e, n) : zero;
     vf dskip = zero, ddt_bias = zero;
     for (int i = 0; i < k->count; i++) {
         const ptrdiff_t t = row_at(k, i);
-        const vf x = v_load_n(s->x + t * s->ldx + e, n), G = v_load(r->G[i] + at), gB = v_load(r->gB[i] + at);
-        const vf dd = v_load(r->dd[i] + at) * 0x1.62e430p-1f; /* ln 2: A = a2 ln 2 */
-        const vf ddt = (gB * x + dd) * v_load(r->slope[i] + at);
-        v_store_n(s->dx + t * s->lddx + e, gB * v_load(r->d[i] + at) + skip * G, n);
+        const vf x = v_load_n(s->x + t * s->ldx + e, n), G = v_load(r[i].G + at), gB = v_load(r[i].gB + at);
+        const vf dd = v_load(r[i].dd + at) * 0x1.62e430p-1f; /* ln 2: A = a2 ln 2 */
+        const vf ddt = (gB * x + dd) * v_load(r[i].slope + at);
+        v_store_n(s->dx + t * s->lddx + e, gB * v_load(r[i].d + at) + skip * G, n);
         v_store_n(s->ddt + t * s->ldddt + e, ddt, n);
         dskip += G * x;
         ddt_bias += ddt;
@@ -127,8 +133,8 @@ static void finish(const strip *k) {
 /* keep: a and h of every row into the cells; else the state after the block into next (NB rows, EP apart). */
 VINLINE void sweep(const int NB, const int PB, const strip *k, int n, float *next) {
     const mbk_scan_bwd *s = k->s;
-    const rows *r = k->m->r;
-    cells *c = k->m->c;
+    const line *r = k->m->r;
+    cell *c = k->m->c;
     const float *first = k->m->h + ((ptrdiff_t)(k->from / BLOCK) * s->N + n) * k->m->EP + k->e;
     vf a2[STATES][STRIP], h[STATES][STRIP];
     VUNROLL
@@ -138,20 +144,21 @@ VINLINE void sweep(const int NB, const int PB, const strip *k, int n, float *nex
         a2[j][p] = v_load_n(s->a2 + (n + j) * s->lda + k->e + p * VLANES, k->width - p * VLANES);
         h[j][p] = v_load(first + j * k->m->EP + p * VLANES);
         if (!next)
-            v_store(c->h[0][j] + p * VLANES, h[j][p]);
+            v_store(c[0].h[j] + p * VLANES, h[j][p]);
     }
-    for (int i = 0; i < k->count; i++) {
-        const float *B = s->B + row_at(k, i) * s->ldb + n;
+    const float *B = s->B + row_at(k, 0) * s->ldb + n;
+    const ptrdiff_t ldb = direction(k) * s->ldb;
+    for (int i = 0; i < k->count; i++, B += ldb) {
         VUNROLL
         for (int p = 0; p < PB; p++) {
-            const vf d = v_load(r->decay[i] + p * VLANES), u = v_load(r->u[i] + p * VLANES);
+            const vf d = v_load(r[i].decay + p * VLANES), u = v_load(r[i].u + p * VLANES);
             VUNROLL
             for (int j = 0; j < NB; j++) {
                 const vf a = v_exp2(d * a2[j][p]);
                 h[j][p] = a * h[j][p] + u * B[j];
                 if (!next) {
-                    v_store(c->a[i][j] + p * VLANES, a);
-                    v_store(c->h[i + 1][j] + p * VLANES, h[j][p]);
+                    v_store(c[i].a[j] + p * VLANES, a);
+                    v_store(c[i + 1].h[j] + p * VLANES, h[j][p]);
                 }
             }
         }
@@ -165,9 +172,10 @@ VINLINE void sweep(const int NB, const int PB, const strip *k, int n, float *nex
 }
 
 VINLINE void walk(const int NB, const int PB, const strip *k, int n) {
+    static const float none[VLANES * (STATES > STRIP ? STATES : STRIP)];
     const mbk_scan_bwd *s = k->s;
-    rows *r = k->m->r;
-    const cells *c = k->m->c;
+    line *r = k->m->r;
+    const cell *c = k->m->c;
     float *last = k->m->g + n * k->m->EP + k->e;
     vf a2[STATES][STRIP], g[STATES][STRIP], da[STATES][STRIP];
     VUNROLL
@@ -178,26 +186,30 @@ VINLINE void walk(const int NB, const int PB, const strip *k, int n) {
         g[j][p] = v_load(last + j * k->m->EP + p * VLANES);
         da[j][p] = (vf){0};
     }
-    for (int i = k->count - 1; i >= 0; i--) {
-        const float *B = s->B + row_at(k, i) * s->ldb + n, *C = s->C + row_at(k, i) * s->ldc + n;
-        float *dB = k->m->sums + ((ptrdiff_t)i * 2 * s->N + n) * VLANES, *dC = dB + s->N * VLANES;
+    const float *B = s->B + row_at(k, k->count - 1) * s->ldb + n, *C = s->C + row_at(k, k->count - 1) * s->ldc + n;
+    const ptrdiff_t ldb = direction(k) * s->ldb, ldc = direction(k) * s->ldc, ldsum = (ptrdiff_t)s->N * VLANES;
+    float *dB = k->m->sums + (k->count - 1) * 2 * ldsum + n * VLANES;
+    for (int i = k->count - 1; i >= 0; i--, B -= ldb, C -= ldc, dB -= 2 * ldsum) {
+        float *dC = dB + ldsum;
+        const float *was_B = k->e ? dB : none, *was_C = k->e ? dC : none; /* the first strip begins the sums */
+        const float *was_g = n ? r[i].gB : none, *was_d = n ? r[i].dd : none;
         vf gB[STRIP], dd[STRIP];
         VUNROLL
         for (int p = 0; p < PB; p++)
-            gB[p] = v_load(r->gB[i] + p * VLANES), dd[p] = v_load(r->dd[i] + p * VLANES);
+            gB[p] = v_load(was_g + p * VLANES), dd[p] = v_load(was_d + p * VLANES);
         VUNROLL
         for (int j = 0; j < NB; j++) {
-            vf sB = v_load(dB + j * VLANES), sC = v_load(dC + j * VLANES);
+            vf sB = v_load(was_B + j * VLANES), sC = v_load(was_C + j * VLANES);
             VUNROLL
             for (int p = 0; p < PB; p++) {
-                const vf G = v_load(r->G[i] + p * VLANES);
-                sC += G * v_load(c->h[i + 1][j] + p * VLANES);
+                const vf G = v_load(r[i].G + p * VLANES);
+                sC += G * v_load(c[i + 1].h[j] + p * VLANES);
                 g[j][p] += G * C[j];
-                sB += g[j][p] * v_load(r->u[i] + p * VLANES);
+                sB += g[j][p] * v_load(r[i].u + p * VLANES);
                 gB[p] += g[j][p] * B[j];
-                g[j][p] *= v_load(c->a[i][j] + p * VLANES);
-                const vf w = g[j][p] * v_load(c->h[i][j] + p * VLANES);
-                da[j][p] += w * v_load(r->decay[i] + p * VLANES);
+                g[j][p] *= v_load(c[i].a[j] + p * VLANES);
+                const vf w = g[j][p] * v_load(c[i].h[j] + p * VLANES);
+                da[j][p] += w * v_load(r[i].decay + p * VLANES);
                 dd[p] += w * a2[j][p];
             }
             v_store(dB + j * VLANES, sB);
@@ -205,7 +217,7 @@ VINLINE void walk(const int NB, const int PB, const strip *k, int n) {
         }
         VUNROLL
         for (int p = 0; p < PB; p++)
-            v_store(r->gB[i] + p * VLANES, gB[p]), v_store(r->dd[i] + p * VLANES, dd[p]);
+            v_store(r[i].gB + p * VLANES, gB[p]), v_store(r[i].dd + p * VLANES, dd[p]);
     }
     VUNROLL
     for (int j = 0; j < NB; j++)
@@ -217,29 +229,22 @@ VINLINE void walk(const int NB, const int PB, const strip *k, int n) {
     }
 }
 
-/* next: as sweep takes it; NULL: the block backwards. */
-VINLINE void pass(const int NB, const int PB, const strip *k, int n, float *next) {
-    sweep(NB, PB, k, n, next);
-    if (!next)
-        walk(NB, PB, k, n);
-}
+/* next as sweep takes it; NULL: the block backwards. */
 typedef void pass_fn(const strip *, int, float *);
 #define PASS(NB, PB)                                                                                                   \
     static void pass_##NB##_##PB(const strip *k, int n, float *next) {                                                 \
-        if (next)                                                                                                      \
+        if (next) {                                                                                                    \
             sweep(NB, PB, k, n, next);                                                                                 \
-        else                                                                                                           \
-            pass(NB, PB, k, n, NULL);                                                                                  \
+        } else {                                                                                                       \
+            sweep(NB, PB, k, n, NULL);                                                                                 \
+            walk(NB, PB, k, n);                                                                                        \
+        }                                                                                                              \
     }
 PASS(1, 1)
-PASS(4, 1)
-#if VREGISTERS >= 32
 PASS(1, 2)
+PASS(4, 1)
 PASS(4, 2)
-static pass_fn *const passes[2][2] = {{pass_1_1, pass_1_2}, {pass_4_1, pass_4_2}};
-#else
-static pass_fn *const passes[2][1] = {{pass_1_1}, {pass_4_1}};
-#endif
+static pass_fn *const passes[2][STRIP] = {{pass_1_1, pass_1_2}, {pass_4_1, pass_4_2}};
 
 static void states(const strip *k, int forward) {
     const int vectors = (k->width + VLANES - 1) / VLANES;
@@ -252,27 +257,26 @@ static void states(const strip *k, int forward) {
 
 /* ---- sums over the lanes --------------------------------------------------------------------------------------------
  */
+typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
+
 /* n sums of neighbours */
 static void fold(float *restrict to, const float *restrict from, int n) {
     for (int i = 0; i < n; i++)
         to[i] = from[2 * i] + from[2 * i + 1];
 }
 
-/* Sums of the lanes of n vectors. */
-static void reduce(float *sums, const float *lanes, int n) {
-    enum { AT_ONCE = 16 };
-    float half[AT_ONCE * VLANES / 2] = {0}, quarter[AT_ONCE * VLANES / 4] = {0};
-    for (int i = 0, m; i < n; i += m) {
-        m = n - i < AT_ONCE ? n - i : AT_ONCE;
-        float *to = half, *from = quarter;
-        fold(to, lanes + (ptrdiff_t)i * VLANES, m * VLANES / 2);
-        for (int w = VLANES / 4; w >= 1; w /= 2) {
-            float *was = to;
-            to = w == 1 ? sums + i : from;
-            fold(to, was, m * w);
-            from = was;
-        }
+/* Sums of the lanes of n vectors, n <= 2 MBK_SCAN_MAX_N, always in the same order. Spoils what it reads. */
+static void reduce(float *restrict sums, float *restrict lanes, int n) {
+    float pairs[4 * MBK_SCAN_MAX_N];
+    for (int i = 0; i < n; i++) { /* four of each vector */
+        const v4 *part = (const v4 *)(const void *)(lanes + i * VLANES);
+        v4 sum = part[0];
+        for (int k = 1; k < VLANES / 4; k++)
+            sum += part[k];
+        *(v4 *)(void *)(lanes + i * 4) = sum;
     }
+    fold(pairs, lanes, n * 2);
+    fold(sums, pairs, n);
 }
 
 static void share(const strip *k) {
@@ -292,17 +296,24 @@ static ptrdiff_t blocks_of(int L) {
     return (L + BLOCK - 1) / BLOCK;
 }
 
+static ptrdiff_t rows_kept(int L) {
+    return L < BLOCK ? L : BLOCK;
+}
+static ptrdiff_t padded(int E) {
+    return ((ptrdiff_t)E + ROUND - 1) / ROUND * ROUND;
+}
+
 size_t MBK_NAME(scan_bwd_scratch)(int L, int E, int N) {
-    const size_t EP = ((size_t)E + ROUND - 1) / ROUND * ROUND, rows_kept = (size_t)(L < BLOCK ? L : BLOCK);
-    return (sizeof(rows) + sizeof(cells)) / sizeof(float) + ((size_t)blocks_of(L) + 1) * (size_t)N * EP +
-           rows_kept * 2 * (size_t)N * VLANES;
+    const size_t kept = (size_t)rows_kept(L), EP = (size_t)padded(E);
+    return (kept * sizeof(line) + (kept + 1) * sizeof(cell)) / sizeof(float) +
+           ((size_t)blocks_of(L) + 1) * (size_t)N * EP + kept * 2 * (size_t)N * VLANES;
 }
 
 static space space_of(const mbk_scan_bwd *s) {
-    space m = {.EP = ((ptrdiff_t)s->E + ROUND - 1) / ROUND * ROUND};
-    m.r = (rows *)(void *)s->scratch;
-    m.c = (cells *)(void *)(m.r + 1);
-    m.h = (float *)(void *)(m.c + 1);
+    const ptrdiff_t kept = rows_kept(s->L);
+    space m = {.EP = padded(s->E), .r = (line *)(void *)s->scratch};
+    m.c = (cell *)(void *)(m.r + kept);
+    m.h = (float *)(void *)(m.c + kept + 1);
     m.g = m.h + blocks_of(s->L) * s->N * m.EP;
     m.sums = m.g + s->N * m.EP;
     return m;
@@ -317,7 +328,6 @@ static void load_state(const mbk_scan_bwd *s, const float *from, float *to, ptrd
 
 static void block_backward(strip k) {
     const int E = k.s->E;
-    memset(k.m->sums, 0, (size_t)k.count * 2 * (size_t)k.s->N * VLANES * sizeof(float));
     for (k.e = 0; k.e < E; k.e += WIDTH) {
         k.width = E - k.e < WIDTH ? E - k.e : WIDTH;
         prepare(&k, 1);

@@ -210,8 +210,7 @@ VINLINE vf v_exp(vf v) {
 /* ---- softplus, SiLU --------------------------------------------------------------------------------------------- */
 /* softplus(v) = max(v,0) + log1p(u), u = exp(-|v|) in 0..1;  log1p(u) = u p(u), p(0) = 1, degree 8. Nothing cancels, so
  * the relative error is small everywhere; beyond v = 20 the second term vanishes by itself. */
-VINLINE vf v_softplus(vf v) {
-    vf u = v_exp((vf)((vi)v | (vi)v_all(-0.0f)));
+VINLINE vf v_softplus_of(vf v, vf u) {
     vf p = u * 0x1.5f96e6p-8f - 0x1.ec9926p-6f;
     p = p * u + 0x1.446c02p-4f;
     p = p * u - 0x1.19ad8cp-3f;
@@ -221,6 +220,9 @@ VINLINE vf v_softplus(vf v) {
     p = p * u - 0x1.ffff14p-2f;
     p = p * u + 1.0f;
     return p * u + v_at_least(0, v);
+}
+VINLINE vf v_softplus(vf v) {
+    return v_softplus_of(v, v_exp((vf)((vi)v | (vi)v_all(-0.0f))));
 }
 VINLINE vf v_silu(vf v) {
     return v / (1.0f + v_exp(-v));

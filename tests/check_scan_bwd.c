@@ -410,7 +410,7 @@ static void pieces(check *c, const mbk_ops *ops, int L, int E, int N) {
     const magnitudes m = magnitudes_of(c, &p);
     const result whole = run_bwd(c, ops, &p), cut = outputs(c, &p);
     for (int to = L, n; to > 0; to -= n) {
-        n = 1 + check_pick(c, to < 60 ? to : 60);
+        n = 1 + check_pick(c, to);
         const int first = p.args.reverse ? L - to : to - n;
         problem piece = piece_of(&p, first, n);
         piece.state0 = state_at(c, &p, to - n);
@@ -610,7 +610,8 @@ static void realistic(check *c, const mbk_ops *ops, float dt_low, float dt_high)
 /* ---- the program ----------------------------------------------------------------------------------------------------
  */
 static void cases_of(check *c, const mbk_ops *ops) {
-    static const int lengths[] = {1, 2, 3, 17, 64, 127, 128, 129, 300}, widths[] = {1, 7, 15, 16, 17, 24, 32, 33, 100};
+    static const int lengths[] = {1, 2, 3, 17, 64, 128, 255, 256, 257, 520},
+                     widths[] = {1, 7, 15, 16, 17, 24, 32, 33, 100};
     static const int states[] = {1, 2, 3, 8, 15, 16, 17, 64, 256};
     for (size_t k = 0; k < sizeof states / sizeof *states; k++) {
         const int N = states[k];
@@ -618,9 +619,9 @@ static void cases_of(check *c, const mbk_ops *ops) {
             for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
                 if (lengths[i] * widths[j] * N < 80000)
                     compare(c, ops, lengths[i], widths[j], N);
-        pieces(c, ops, 150, 37, N);
-        reversed(c, ops, 140, 21, N);
-        ranges(c, ops, 140, 100, N);
+        pieces(c, ops, 300, 37, N);
+        reversed(c, ops, 270, 21, N);
+        ranges(c, ops, 270, 100, N);
         absences(c, ops, 20, 40, N);
     }
     for (int k = 0; k < 60; k++)
