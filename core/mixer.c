@@ -4,18 +4,12 @@
 #include <sched.h>
 #include <time.h>
 
-#if defined(__x86_64__) || defined(__i386__)
-#define RELAX() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define RELAX() __asm__ volatile("yield")
-#else
-#define RELAX() ((void)0)
-#endif
+#include "core/team.h"
 
 /* Spins shortly, then yields, then sleeps: a machine with more workers than cores must still make progress. */
 static void back_off(long attempt) {
     if (attempt < 2000) {
-        RELAX();
+        MB_RELAX();
     } else if (attempt < 4000) {
         sched_yield();
     } else {

@@ -54,14 +54,17 @@ typedef struct mb_mixer_tile {
     float *scratch; /* mb_mixer_class.scratch_floats(rows), 64-byte aligned */
 } mb_mixer_tile;
 
-/* One token on a team of workers inside one OpenMP parallel region; every worker calls with its own index, and comes to
- * every barrier also after an error of its own. */
+typedef struct mb_team mb_team; /* core/team.h */
+
+/* One token on a team of workers, each on a thread of its own; every worker calls with its own index, and comes to
+ * every meeting also after an error of its own. */
 typedef struct mb_step {
+    mb_team *team;
     int worker, workers;
     int64_t position; /* of the token */
     const float *u;   /* (D) normalised input: the same numbers for all workers, each with its own copy */
     float *out;       /* (D) shared, 64-byte aligned; complete for all workers when step returns. Still read by others
-                       * (it held the output of the layer before) until this step's first barrier */
+                       * (it held the output of the layer before) until this step's first meeting */
     float *const *state; /* data of each slot of phase 0 */
     float *scratch;      /* shared, 64-byte aligned, scratch_floats(1); free for all once step returns */
 } mb_step;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/mixer_mamba1.h"
+#include "core/team.h"
 
 typedef struct work { /* one tile's scratch */
     float *xz;        /* (rows,2E) */
@@ -428,16 +429,16 @@ static int causal_step(const mb_mixer *mixer, const mb_step *s) {
     const mamba_dir *d = &m->dir[0];
     work w = carve_work(m, 1, s->scratch);
     int rc, worst = step_channels(m, s, &w);
-#pragma omp barrier
+    mb_team_meet(s->team, s->workers);
     rc = step_product(m, s, d->x_proj, NULL, m->X, w.conv, w.xdbl);
     worst = rc != MB_OK ? rc : worst;
-#pragma omp barrier
+    mb_team_meet(s->team, s->workers);
     rc = step_blocks(m, s, &w);
     worst = rc != MB_OK ? rc : worst;
-#pragma omp barrier
+    mb_team_meet(s->team, s->workers);
     rc = step_product(m, s, d->out_proj, d->out_b, m->D, w.y, s->out);
     worst = rc != MB_OK ? rc : worst;
-#pragma omp barrier
+    mb_team_meet(s->team, s->workers);
     return worst;
 }
 

@@ -4,12 +4,14 @@
 #include <omp.h>
 #include <string.h>
 
+#include "core/team.h"
 #include "core/tile.h"
 
 struct mb_session {
     const mb_model *m;
     int threads;
-    int team;   /* workers of a step */
+    int workers; /* of a step */
+    mb_team *team;
     int broken; /* a call failed half-way: the states belong to no position */
     int last[1];
     mb_runner runner;
@@ -40,6 +42,7 @@ static void carve(mb_session *s, mb_arena *a) {
     s->out = mb_arena_floats(a, (size_t)s->m->config.D);
     s->last_row = mb_arena_floats(a, (size_t)s->m->config.D);
     s->scratch = mb_arena_floats(a, step_scratch(s));
+    s->team = mb_arena_take(a, sizeof *s->team);
 }
 
 static int allocate(mb_session *s, mb_err *e) {
@@ -56,9 +59,11 @@ static int allocate(mb_session *s, mb_err *e) {
         s->state[i] = s->carry->slot[i].data;
     carve(s, &measure);
     rc = mb_arena_create(&s->arena, measure.used, e);
-    if (rc == MB_OK)
-        carve(s, &s->arena);
-    return rc;
+    if (rc != MB_OK)
+        return rc;
+    carve(s, &s->arena);
+    mb_team_init(s->team);
+    return MB_OK;
 }
 
 int mb_session_create(mb_session **out, const mb_model *m, int threads, mb_err *e) {
@@ -72,7 +77,7 @@ int mb_session_create(mb_session **out, const mb_model *m, int threads, mb_err *
         return mb_fail(e, MB_NOMEM, "no memory for a session");
     s->m = m;
     s->threads = threads;
-    s->team = threads < omp_get_num_procs() ? threads : omp_get_num_procs();
+    s->workers = threads < omp_get_num_procs() ? threads : omp_get_num_procs();
     s->last[0] = m->config.n_layer;
     int rc = mb_runner_init(&s->runner, m, s->last, 1, 1, e);
     if (rc != MB_OK) {
@@ -92,6 +97,8 @@ void mb_session_destroy(mb_session *s) {
     if (!s)
         return;
     mb_runner_fini(&s->runner);
+    if (s->team)
+        mb_team_fini(s->team);
     mb_carry_set_destroy(s->carry);
     mb_arena_destroy(&s->arena);
     mb_free(s->worker);
@@ -128,7 +135,7 @@ static void feed_worker(mb_session *s, mb_lane *lane, _Atomic int64_t *next) {
 
 static int last_logits(mb_session *s, const mbk_linear *head, float *logits, mb_err *e) {
     int worst = MB_OK;
-#pragma omp parallel num_threads(s->team)
+#pragma omp parallel num_threads(s->workers)
     {
         int rc = mb_model_head_step(s->m, head, omp_get_thread_num(), omp_get_num_threads(), s->last_row, logits);
         if (rc != MB_OK) {
@@ -207,7 +214,8 @@ static int norm_row(const mb_session *s, const mbk_ctx *ctx, const float *w, con
 static int step_worker(mb_session *s, int32_t token, const mbk_linear *head, float *logits) {
     const mb_model *m = s->m;
     mb_worker *w = &s->worker[omp_get_thread_num()];
-    mb_step step = {.worker = omp_get_thread_num(),
+    mb_step step = {.team = s->team,
+                    .worker = omp_get_thread_num(),
                     .workers = omp_get_num_threads(),
                     .position = s->position,
                     .u = w->u,
@@ -239,7 +247,7 @@ int mb_session_step(mb_session *s, int32_t token, float *hidden, float *logits, 
     int worst = check_call(s, &token, 1, logits, &head, e);
     if (worst != MB_OK)
         return worst;
-#pragma omp parallel num_threads(s->team)
+#pragma omp parallel num_threads(s->workers)
     {
         int rc = step_worker(s, token, head, logits);
         if (rc != MB_OK) {
