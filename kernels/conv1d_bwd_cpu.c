@@ -10,7 +10,11 @@
 
 mbk_conv_bwd_fn MBK_NAME(conv_bwd);
 
-enum { GROUP = 4, CHUNK = 256, RING = MBK_CONV_MAX_K - 1 + GROUP }; /* rows computed together; channels per sweep */
+enum {
+    GROUP = 4,
+    CHUNK = 256,
+    WINDOW = MBK_CONV_MAX_K - 1 + GROUP
+}; /* rows computed together; channels per sweep; rows in sight */
 static const float no_state[CHUNK];
 
 /* The chunk at hand: channels e .. e+n-1 of the problem. Buffers are whole vectors wide; lanes beyond n hold 0. */
@@ -18,7 +22,7 @@ typedef struct chunk {
     const mbk_conv_bwd *a;
     int e, n;
     const float *w, *b;
-    float p[RING][CHUNK];
+    float p[MBK_CONV_MAX_K - 1][CHUNK]; /* of the K-1 rows before those at hand, oldest first */
     float dw[MBK_CONV_MAX_K][CHUNK], db[CHUNK];
 } chunk;
 
@@ -26,9 +30,8 @@ typedef struct chunk {
  * piece, counted in dw and db; out: there are rows K-1 before to write. */
 typedef struct rows {
     int live, own, out;
-    const float *x[RING]; /* K-1 before, then the rows */
+    const float *x[WINDOW]; /* K-1 before, then the rows */
     const float *G[GROUP];
-    float *p[RING]; /* likewise */
     float *dx[GROUP];
 } rows;
 
@@ -79,23 +82,20 @@ VINLINE void sums(const int R, const int K, chunk *s, int e, const vf *x, const 
 
 /* R rows at channels e .. e+n-1 of the chunk; steady: live, own and out are known to be true. */
 VINLINE void rows_vector(const int R, const int K, const int steady, chunk *s, const rows *r, int e, const int n) {
-    vf x[RING], p[RING], sum[GROUP];
-    if (steady || r->out)
-        for (int k = 0; k < K - 1; k++)
-            p[k] = v_load(r->p[k] + e);
-    if (steady || r->live)
+    vf x[WINDOW], p[WINDOW], sum[GROUP];
+    for (int k = 0; k < K - 1; k++)
+        p[k] = v_load(s->p[k] + e);
+    if (steady || r->live) {
         for (int k = 0; k < K - 1 + R; k++)
             x[k] = v_load_n(r->x[k] + e, n);
-    if (steady || r->live)
         slopes(R, K, s, r, e, n, x, p + K - 1);
-    VUNROLL
-    for (int g = 0; g < R; g++) {
-        if (!steady && !r->live)
+        if (steady || r->own)
+            sums(R, K, s, e, x, p + K - 1);
+    } else
+        for (int g = 0; g < R; g++)
             p[K - 1 + g] = (vf){0};
-        v_store(r->p[K - 1 + g] + e, p[K - 1 + g]);
-    }
-    if (steady || r->own)
-        sums(R, K, s, e, x, p + K - 1);
+    for (int k = 0; k < K - 1; k++)
+        v_store(s->p[k] + e, p[k + R]);
     if (!steady && !r->out)
         return;
     VUNROLL
@@ -119,11 +119,15 @@ VINLINE void rows_all(const int R, const int K, const int steady, chunk *s, cons
     if (e < s->n)
         rows_vector(R, K, steady, s, r, e, s->n - e);
 }
+typedef void rows_fn(chunk *, const rows *);
 static void rows_group_4(chunk *s, const rows *r) {
     rows_all(GROUP, 4, 1, s, r);
 }
 static void rows_group(chunk *s, const rows *r) {
     rows_all(GROUP, s->a->K, 1, s, r);
+}
+static void rows_one_4(chunk *s, const rows *r) {
+    rows_all(1, 4, 0, s, r);
 }
 static void rows_one(chunk *s, const rows *r) {
     rows_all(1, s->a->K, 0, s, r);
@@ -148,11 +152,8 @@ static void prepare(chunk *s, rows *r, int i, int R) {
     r->live = i < a->L + a->after;
     r->own = i < a->L;
     r->out = i >= K - 1;
-    for (int k = 0; k < K - 1 + R; k++) {
-        r->p[k] = s->p[(i + k) % (K - 1 + GROUP)];
-        if (r->live)
-            r->x[k] = input_row(s, i - (K - 1) + k);
-    }
+    for (int k = 0; k < K - 1 + R && r->live; k++)
+        r->x[k] = input_row(s, i - (K - 1) + k);
     for (int g = 0; g < R; g++) {
         if (r->live)
             r->G[g] = a->G + row_of(a, i + g) * a->ldg + s->e;
@@ -164,13 +165,15 @@ static void prepare(chunk *s, rows *r, int i, int R) {
 static void conv_chunk(chunk *s) {
     const mbk_conv_bwd *a = s->a;
     const int K = a->K;
+    rows_fn *one = K == 4 ? rows_one_4 : rows_one, *group = K == 4 ? rows_group_4 : rows_group;
     rows r;
+    memset(s->p, 0, (size_t)(K - 1) * sizeof s->p[0]);
     memset(s->dw, 0, (size_t)K * sizeof s->dw[0]);
     memset(s->db, 0, sizeof s->db);
     for (int i = 0, R; i < a->L + K - 1; i += R) {
         R = i >= K - 1 && i + GROUP <= a->L ? GROUP : 1;
         prepare(s, &r, i, R);
-        (R == 1 ? rows_one : K == 4 ? rows_group_4 : rows_group)(s, &r);
+        (R == 1 ? one : group)(s, &r);
     }
     for (int j = 0; j < K; j++)
         for (int e = 0; e < s->n; e++)

@@ -4,14 +4,20 @@
  * adamw (Loshchilov & Hutter 2019, as torch.optim.AdamW): with g = grad * grad_scale
  *   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
  *   w = w (1 - lr wd) - lr (m / c1) / (sqrt(v / c2) + eps),   c1 = 1 - b1^step, c2 = 1 - b2^step
- * c1 and c2 are made by the caller, from b1 and b2 as the floats that they are here. grad_scale = 0 means g = 0 and
- * grad is not read: a step that passes over a gradient with infinities or NaN leaves m and v clean. Else infinities and
- * NaN come through. A g beyond 1.8e19 makes v infinite, as a float is; its element then stays where it is but for
- * decay. eps > 0, or 0/0 is NaN where no gradient has been. w, m, v and grad do not overlap. ema: avg = decay avg + (1
- * - decay) w; decay = 0 copies w where avg is finite. sumsq: sum of squares in double over blocks of MBK_SUMSQ_BLOCK
- * elements from the start, blocks in order; *out = that sum, 0 when n = 0. Whoever adds up the results of single blocks
- * in order has the bits of the whole. The order within a block is the kernel's own; _cpu has one for all instruction
- * sets. Infinities and NaN come through; no finite numbers overflow. */
+ * c1 and c2 are made by the caller, from b1 and b2 as the floats that they are here. w, m, v, grad do not overlap.
+ * eps > 0, or 0/0 is NaN where no gradient has been.
+ * grad_scale = 0 means g = 0, and grad is not read: a step that passes over a gradient with infinities or NaN leaves m
+ * and v clean. Else infinities and NaN come through. A g beyond 1.8e19 makes v infinite, as a float is; its element
+ * then stays where it is but for decay.
+ * m and v smaller than FLT_MIN become 0: where gradients have stopped (the row of a token that never comes) they would
+ * decay to denormal numbers and stay there, which makes some processors slow and moves no weight.
+ *
+ * ema: avg = decay avg + (1 - decay) w; decay = 0 copies w where avg is finite.
+ *
+ * sumsq: sum of squares in double over blocks of MBK_SUMSQ_BLOCK elements from the start, blocks in order; *out = that
+ * sum, 0 when n = 0. Whoever adds up the results of single blocks in order has the bits of the whole. The order within
+ * a block is the kernel's own; _cpu has one for all instruction sets. Infinities and NaN come through; no finite
+ * numbers overflow. */
 #ifndef MBK_OPTIM_H
 #define MBK_OPTIM_H
 #include "kernels/kernel.h"

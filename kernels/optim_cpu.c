@@ -1,6 +1,7 @@
 /* AdamW, moving average and sum of squares, fast: one sweep each. An element is computed in one order wherever it lies;
  * products that could contract with either of two sums are rounded first, so that the compiler has no choice. Refuses
  * nothing but nonsense. */
+#include <float.h>
 #include <math.h>
 
 #include "kernels/optim.h"
@@ -40,6 +41,12 @@ VINLINE vf v_sqrt(vf a) {
 #endif
 }
 
+/* 0 for what is smaller than a normal number. */
+VINLINE vf without_denormals(vf a) {
+    const vf size = (vf)((vi)a & 0x7fffffff);
+    return v_select(size < FLT_MIN, (vf){0}, a);
+}
+
 /* n = min(VLANES, what is left from p on) as v_load_n wants it. */
 VINLINE int lanes(int64_t left) {
     return left < VLANES ? (int)left : VLANES;
@@ -55,23 +62,24 @@ typedef struct rates {
  */
 VINLINE void adamw_vector(const mbk_adamw *a, const rates *r, int64_t i, const int n) {
     const vf g = a->grad_scale != 0 ? rounded(v_load_n(a->grad + i, n) * a->grad_scale) : (vf){0};
-    const vf m = v_load_n(a->m + i, n) * a->b1 + rounded(g * r->b1_rest);
-    const vf v = v_load_n(a->v + i, n) * a->b2 + rounded(rounded(g * r->b2_rest) * g);
+    const vf m = without_denormals(v_load_n(a->m + i, n) * a->b1 + rounded(g * r->b1_rest));
+    const vf v = without_denormals(v_load_n(a->v + i, n) * a->b2 + rounded(rounded(g * r->b2_rest) * g));
     const vf w = v_load_n(a->w + i, n), down = m * r->step / (v_sqrt(v * r->c2_inverse) + a->eps);
     v_store_n(a->m + i, m, n);
     v_store_n(a->v + i, v, n);
     v_store_n(a->w + i, w - (w * r->shrink + down), n);
 }
 
-int MBK_NAME(adamw)(const mbk_ctx *ctx, const mbk_adamw *a) {
-    const rates r = {1 - a->b1, 1 - a->b2, 1 / a->c2, a->lr / a->c1, a->lr * a->decay};
+int MBK_NAME(adamw)(const mbk_ctx *ctx, const mbk_adamw *args) {
+    const mbk_adamw a = *args; /* a copy, so that no store can be taken for a change of a pointer */
+    const rates r = {1 - a.b1, 1 - a.b2, 1 / a.c2, a.lr / a.c1, a.lr * a.decay};
     int64_t i = 0;
     (void)ctx;
-    MBK_ASSERT(a->n >= 0);
-    for (; i + VLANES <= a->n; i += VLANES)
-        adamw_vector(a, &r, i, VLANES);
-    if (i < a->n)
-        adamw_vector(a, &r, i, lanes(a->n - i));
+    MBK_ASSERT(a.n >= 0);
+    for (; i + VLANES <= a.n; i += VLANES)
+        adamw_vector(&a, &r, i, VLANES);
+    if (i < a.n)
+        adamw_vector(&a, &r, i, lanes(a.n - i));
     return MB_OK;
 }
 
@@ -95,26 +103,36 @@ int MBK_NAME(ema)(const mbk_ctx *ctx, const mbk_ema *a) {
 /* ---- sum of squares ---------------------------------------------------------------------------------------------
  * Of a block: element i counts in sum i % SUMS, and the sums are added by halves. A product of two floats is exact in
  * double, so neither the width of vectors nor contraction shows in the bits. */
-enum { SUMS = 32, HALF = VLANES / 2 };
-typedef float half __attribute__((vector_size(VBYTES / 2), aligned(4), may_alias));
-typedef double vd __attribute__((vector_size(VBYTES)));
+#if defined(MBK_ISA_avx2) || defined(MBK_ISA_avx512)
+#define WIDE_BYTES 32 /* on Zen 4 half as fast again as 64 */
+#else
+#define WIDE_BYTES 16
+#endif
+typedef double vd __attribute__((vector_size(WIDE_BYTES)));
+enum { SUMS = 32, WIDE = WIDE_BYTES / sizeof(double) };
+
+/* WIDE floats as doubles. */
+VINLINE vd v_wide(const float *p) {
+#if WIDE_BYTES == 32
+    return _mm256_cvtps_pd(_mm_loadu_ps(p));
+#else
+    return (vd){p[0], p[1]};
+#endif
+}
 
 static double block_sum(const float *x, int n) {
     double sum[SUMS];
-    float rest[SUMS] = {0};
-    vd part[SUMS / HALF] = {{0}};
+    vd part[SUMS / WIDE] = {{0}};
     int i = 0;
     for (; i + SUMS <= n; i += SUMS)
         VUNROLL
-    for (int k = 0; k < SUMS / HALF; k++) {
-        const vd a = __builtin_convertvector(*(const half *)(x + i + k * HALF), vd);
+    for (int k = 0; k < SUMS / WIDE; k++) {
+        const vd a = v_wide(x + i + k * WIDE);
         part[k] += a * a;
     }
     memcpy(sum, part, sizeof sum);
-    if (i < n)
-        memcpy(rest, x + i, (size_t)(n - i) * sizeof *x);
     for (int k = 0; k < n - i; k++)
-        sum[k] += (double)rest[k] * rest[k];
+        sum[k] += (double)x[i + k] * x[i + k];
     for (int width = SUMS / 2; width > 0; width /= 2)
         for (int k = 0; k < width; k++)
             sum[k] += sum[k + width];

@@ -55,8 +55,9 @@ static result run_adamw(check *c, mbk_adamw_fn *op, const problem *p) {
     return r;
 }
 
-/* A few roundings of each term; below FLT_MIN absolute ones, which sqrt(v) + eps may enlarge. */
+/* A few roundings of each term; of numbers near FLT_MIN absolute ones, which sqrt(v) + eps may enlarge. */
 static void compare(check *c, const mbk_ops *ops, int n, float size) {
+    const double tiny = 1.01 * FLT_MIN / FLT_EPSILON; /* on one side of FLT_MIN a number is kept, on the other 0 */
     const problem p = make_problem(c, n, size);
     const mbk_adamw *a = &p.args;
     double *w = check_magnitudes(c, 1, n), *m = check_magnitudes(c, 1, n), *v = check_magnitudes(c, 1, n);
@@ -64,9 +65,9 @@ static void compare(check *c, const mbk_ops *ops, int n, float size) {
     for (int i = 0; i < n; i++) {
         const double g = (double)a->grad[i] * a->grad_scale,
                      root = sqrt((a->b2 * p.v.at[i] + (1 - a->b2) * g * g) / a->c2);
-        m[i] = a->b1 * fabsf(p.m.at[i]) + (1 - a->b1) * fabs(g) + FLT_MIN;
-        v[i] = a->b2 * p.v.at[i] + (1 - a->b2) * g * g + FLT_MIN;
-        w[i] = fabsf(p.w.at[i]) + a->lr * m[i] / a->c1 / (root + a->eps) * (6 + FLT_MIN / (v[i] + FLT_MIN)) + FLT_MIN;
+        m[i] = a->b1 * fabsf(p.m.at[i]) + (1 - a->b1) * fabs(g) + tiny;
+        v[i] = a->b2 * p.v.at[i] + (1 - a->b2) * g * g + tiny;
+        w[i] = fabsf(p.w.at[i]) + a->lr * m[i] / a->c1 / (root + a->eps) * (6 + tiny / v[i]) + tiny;
     }
     const result want = run_adamw(c, mbk_adamw_ref, &p), got = run_adamw(c, ops->adamw, &p);
     check_close(c, "w", &got.w, &want.w, w, 1);
@@ -117,6 +118,14 @@ static void adamw_known(check *c, const mbk_ops *ops) {
     const double want = 1 - 1e-6 * 0.05 + 1e-6 * 0.1; /* half a unit of float each: seen only together */
     for (int i = 0; i < n; i++)
         check_true(c, r.w.at[i] == (float)want, "decay and step meet before w is rounded");
+    const float tiny[] = {2 * FLT_MIN, -2 * FLT_MIN, 0.9f * FLT_MIN, 1e-44f}; /* halved */
+    for (int i = 0; i < n; i++)
+        p.m.at[i] = tiny[i % 4], p.v.at[i] = fabsf(tiny[i % 4]);
+    r = run_adamw(c, ops->adamw, &p);
+    for (int i = 0; i < n; i++) {
+        check_true(c, r.m.at[i] == (i % 4 < 2 ? tiny[i % 4] / 2 : 0), "m keeps FLT_MIN and nothing smaller");
+        check_true(c, r.v.at[i] == (i % 4 < 2 ? FLT_MIN : 0), "v keeps FLT_MIN and nothing smaller");
+    }
     p.args.n = 0;
     r = run_adamw(c, ops->adamw, &p);
     check_same(c, "n = 0", &r.w, &p.w);
