@@ -46,8 +46,8 @@ static void forward(const mbk_scan_bwd *s, int e, double *h) {
 /* The i-th processed row of channel e; g (N) in: dLoss/d(state after it), out: before it. da (N) is added to. Returns
  * ddt. */
 static double backward_row(const mbk_scan_bwd *s, int i, int e, const space *m, double *g, double *da) {
-    const int N = s->N, row = row_of(s, i);
-    const double *before = m->h + (ptrdiff_t)i * N, *after = before + N;
+    const ptrdiff_t N = s->N, row = row_of(s, i);
+    const double *before = m->h + i * N, *after = before + N;
     double slope, gB = 0, dd = 0;
     const double d = step_of(s, row, e, &slope), x = s->x[row * s->ldx + e], G = s->G[row * s->ldg + e];
     for (int n = 0; n < N; n++) {
@@ -103,8 +103,8 @@ int mbk_scan_bwd_ref(const mbk_ctx *ctx, const mbk_scan_bwd *s) {
         channel(s, e, &m);
     for (int t = 0; t < s->L; t++)
         for (int n = 0; n < s->N; n++) {
-            s->dB[t * s->lddb + n] = (float)m.dB[t * s->N + n];
-            s->dC[t * s->lddc + n] = (float)m.dC[t * s->N + n];
+            s->dB[t * s->lddb + n] = (float)m.dB[(ptrdiff_t)t * s->N + n];
+            s->dC[t * s->lddc + n] = (float)m.dC[(ptrdiff_t)t * s->N + n];
         }
     return MB_OK;
 }
