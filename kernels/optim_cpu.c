@@ -1,6 +1,5 @@
-/* AdamW, moving average and sum of squares, fast: one sweep each. An element is computed in one order wherever it lies;
- * products that could contract with either of two sums are rounded first, so that the compiler has no choice. Refuses
- * nothing but nonsense. */
+/* AdamW, moving average and sum of squares, fast: one sweep each. An element has the same bits wherever it lies: which
+ * products are fused with a sum is said, not left to the compiler. Refuses nothing but nonsense. */
 #include <float.h>
 #include <math.h>
 
@@ -11,18 +10,24 @@ mbk_adamw_fn MBK_NAME(adamw);
 mbk_ema_fn MBK_NAME(ema);
 mbk_sumsq_fn MBK_NAME(sumsq);
 
-/* a, rounded: no contraction looks through it. */
-VINLINE vf rounded(vf a) {
+/* a b + c, rounded once where the processor can: said and not left to contraction, which clang does within a basic
+ * block only, so that the last, partial vector would have other bits. */
+VINLINE vf v_fma(vf a, vf b, vf c) {
 #if defined(MBK_ISA_avx512)
-    __asm__("" : "+v"(a));
-#elif defined(__SSE__)
-    __asm__("" : "+x"(a));
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined(MBK_ISA_avx2)
+    return _mm256_fmadd_ps(a, b, c);
 #elif defined(__aarch64__)
-    __asm__("" : "+w"(a));
+    return vfmaq_f32(c, a, b);
+#else
+    a *= b; /* and nothing may look through the product */
+#if defined(__SSE__)
+    __asm__("" : "+x"(a));
 #else
     __asm__("" : "+m"(a));
 #endif
-    return a;
+    return a + c;
+#endif
 }
 
 VINLINE vf v_sqrt(vf a) {
@@ -61,13 +66,13 @@ typedef struct rates {
 /* Decay and step are added up before they meet w, so that w is rounded once and a small decay is not lost in 1 - lr wd.
  */
 VINLINE void adamw_vector(const mbk_adamw *a, const rates *r, int64_t i, const int n) {
-    const vf g = a->grad_scale != 0 ? rounded(v_load_n(a->grad + i, n) * a->grad_scale) : (vf){0};
-    const vf m = without_denormals(v_load_n(a->m + i, n) * a->b1 + rounded(g * r->b1_rest));
-    const vf v = without_denormals(v_load_n(a->v + i, n) * a->b2 + rounded(rounded(g * r->b2_rest) * g));
+    const vf g = a->grad_scale != 0 ? v_load_n(a->grad + i, n) * a->grad_scale : (vf){0};
+    const vf m = without_denormals(v_fma(v_load_n(a->m + i, n), v_all(a->b1), g * r->b1_rest));
+    const vf v = without_denormals(v_fma(v_load_n(a->v + i, n), v_all(a->b2), g * r->b2_rest * g));
     const vf w = v_load_n(a->w + i, n), down = m * r->step / (v_sqrt(v * r->c2_inverse) + a->eps);
     v_store_n(a->m + i, m, n);
     v_store_n(a->v + i, v, n);
-    v_store_n(a->w + i, w - (w * r->shrink + down), n);
+    v_store_n(a->w + i, w - v_fma(w, v_all(r->shrink), down), n);
 }
 
 int MBK_NAME(adamw)(const mbk_ctx *ctx, const mbk_adamw *args) {
@@ -85,7 +90,7 @@ int MBK_NAME(adamw)(const mbk_ctx *ctx, const mbk_adamw *args) {
 
 /* ---- moving average --------------------------------------------------------------------------------------------- */
 VINLINE void ema_vector(const mbk_ema *a, float rest, int64_t i, const int n) {
-    v_store_n(a->avg + i, v_load_n(a->avg + i, n) * a->decay + rounded(v_load_n(a->w + i, n) * rest), n);
+    v_store_n(a->avg + i, v_fma(v_load_n(a->avg + i, n), v_all(a->decay), v_load_n(a->w + i, n) * rest), n);
 }
 
 int MBK_NAME(ema)(const mbk_ctx *ctx, const mbk_ema *a) {
