@@ -4,14 +4,19 @@
 #include "core/forward.h"
 #include "core/model_internal.h"
 
-static float *complement_head(const mb_model *m) {
+static void fill_complement(const mb_model *m, float *w) {
     const int D = m->config.D, V = m->config.V;
-    float *w = mb_malloc((size_t)V * (size_t)D * sizeof *w);
-    for (int v = 0; w && v < V; v++) {
+    for (int v = 0; v < V; v++) {
         const int comp = v < m->config.n_complement ? m->config.complement[v] : v;
         for (int c = 0; c < D; c++)
             w[(size_t)v * (size_t)D + (size_t)c] = m->params->head_w[(size_t)comp * (size_t)D + (size_t)(D - 1 - c)];
     }
+}
+
+static float *complement_head(const mb_model *m) {
+    float *w = mb_malloc((size_t)m->config.V * (size_t)m->config.D * sizeof *w);
+    if (w)
+        fill_complement(m, w);
     return w;
 }
 
@@ -28,8 +33,10 @@ void mb_heads_destroy(mb_heads *h, const mbk_ops *ops) {
     if (!h)
         return;
     for (int i = 0; i < 2; i++) {
-        if (ops)
+        if (ops) {
             ops->linear_destroy(h->head[i]);
+            ops->linear_destroy(h->back[i]);
+        }
         mb_free(h->w[i]);
     }
     pthread_mutex_destroy(&h->lock);
@@ -61,6 +68,41 @@ const mbk_linear *mb_model_head(const mb_model *m, int half, mb_err *e) {
     const mbk_linear *head = m->heads->head[half];
     pthread_mutex_unlock(&m->heads->lock);
     return head;
+}
+
+const mbk_linear *mb_model_head_back(const mb_model *m, int half, mb_err *e) {
+    mb_heads *h = m->heads;
+    if (!mb_model_head(m, half, e))
+        return NULL;
+    pthread_mutex_lock(&h->lock);
+    if (!h->back[half]) {
+        const mbk_linear_spec spec = {.Nout = m->config.D,
+                                      .Kin = m->config.V,
+                                      .W = half ? h->w[1] : m->params->head_w,
+                                      .precision = m->precision,
+                                      .transposed = 1,
+                                      .M_typical = m->tile};
+        int rc = m->ops->linear_create(&h->back[half], &spec);
+        if (rc != MB_OK)
+            mb_fail(e, rc, "cannot prepare the gradient of the head: %s", mb_status_words(rc));
+    }
+    const mbk_linear *back = h->back[half];
+    pthread_mutex_unlock(&h->lock);
+    return back;
+}
+
+int mb_heads_refresh(const mb_model *m) {
+    mb_heads *h = m->heads;
+    int rc = MB_OK;
+    if (h->w[1])
+        fill_complement(m, h->w[1]);
+    for (int i = 0; i < 2; i++) {
+        if (h->head[i] && rc == MB_OK)
+            rc = m->ops->linear_update(h->head[i]);
+        if (h->back[i] && rc == MB_OK)
+            rc = m->ops->linear_update(h->back[i]);
+    }
+    return rc;
 }
 
 int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumulate, mb_err *e) {

@@ -69,6 +69,50 @@ typedef struct mb_step {
     float *scratch;      /* shared, 64-byte aligned, scratch_floats(1); free for all once step returns */
 } mb_step;
 
+/* ---- training (driven by core/gradient.h) ---------------------------------------------------------------------------
+ * A whole batch at once: the rows of its lanes (a lane: one strand of one sequence) lie one after the other. The work
+ * of a layer is cut into stages and each stage into items that need nothing of each other; items run in any order on
+ * any worker, and a stage begins when the one before is done. What items write is added up in an order of its own, so
+ * no bit depends on the number of workers; a GPU takes the same cut. */
+typedef struct mb_batch_tile { /* rows of the model's tile grid */
+    int lane, rows;
+    int64_t at; /* first row in the arrays of the batch */
+} mb_batch_tile;
+
+typedef struct mb_batch_rows {
+    int lanes, tiles;
+    int64_t rows;
+    const int64_t *lane_at;    /* (lanes+1) first row of each lane */
+    const int *lane_tile;      /* (lanes+1) its first tile */
+    const mb_batch_tile *tile; /* (tiles) in order */
+} mb_batch_rows;
+
+typedef struct mb_train_layer {
+    const mb_batch_rows *b;
+    mb_direction first;    /* which way phase 0 runs, as in mb_passes */
+    const float *u;        /* (rows,D) normalised input */
+    float *out;            /* (rows,D) written by the forward stages */
+    const float *d_out;    /* (rows,D) dLoss/d out */
+    float *d_u;            /* (rows,D) written by the backward stages */
+    float *states;         /* state_floats: from the forward stages to the backward ones, never written between */
+    float *space;          /* space_floats: as the forward stages of this layer left it */
+    mb_layer_params *grad; /* added to; its pointers are to memory that may be written */
+} mb_train_layer;
+
+typedef struct mb_mixer_training {
+    int forward_stages, backward_stages; /* numbered through, forward first */
+    /* Forward stages to run again, from the first, for the space to hold what the backward stages read. */
+    int (*again_stages)(const mb_mixer *m);
+    /* Makes what only training needs; p outlives it, and may change when refresh is called after. */
+    int (*prepare)(mb_mixer *m, const mb_layer_params *p, mb_err *e);
+    int (*refresh)(mb_mixer *m, const mb_layer_params *p);
+    size_t (*state_floats)(const mb_mixer *m, const mb_batch_rows *b);
+    size_t (*space_floats)(const mb_mixer *m, const mb_batch_rows *b);
+    size_t (*scratch_floats)(const mb_mixer *m, int tile); /* of one worker */
+    int (*items)(const mb_mixer *m, const mb_batch_rows *b, int stage);
+    int (*item)(const mb_mixer *m, const mb_train_layer *t, int stage, int item, const mbk_ctx *ctx, float *scratch);
+} mb_mixer_training;
+
 typedef struct mb_mixer_class {
     const char *name;
     mb_needs needs;
@@ -84,6 +128,7 @@ typedef struct mb_mixer_class {
     int (*run)(const mb_mixer *m, const mb_mixer_tile *t);
     /* One token on a team of workers; NULL when the mixer needs both ways. See core/session.h. */
     int (*step)(const mb_mixer *m, const mb_step *s);
+    const mb_mixer_training *training; /* NULL: cannot be trained */
 } mb_mixer_class;
 
 struct mb_mixer {

@@ -24,99 +24,6 @@ typedef struct work { /* one tile's scratch */
     float *y;         /* (rows,E) */
 } work;
 
-/* ---- creation -------------------------------------------------------------------------------------------------------
- */
-
-static int make_linear(mamba *m, mbk_linear **out, int n_out, int k_in, const float *w, mbk_precision precision,
-                       int tile, const char *what, mb_err *e) {
-    mbk_linear_spec spec = {.Nout = n_out, .Kin = k_in, .W = w, .precision = precision, .M_typical = tile};
-    int rc = m->ops->linear_create(out, &spec);
-    m->bytes += m->ops->linear_bytes(&spec);
-    if (rc != MB_OK)
-        return mb_fail(e, rc, "%s (%d x %d): cannot prepare the matrix product with %s: %s", what, n_out, k_in,
-                       mbk_linear_library(), mb_status_words(rc));
-    return MB_OK;
-}
-
-static int fold_dir(mamba *m, mamba_dir *d, const mb_mamba1_params *p, mb_err *e) {
-    const size_t E = (size_t)m->E, N = (size_t)m->N, K = (size_t)m->K;
-    d->conv_w = mb_malloc(K * E * sizeof(float));
-    d->a2 = mb_malloc(N * E * sizeof(float));
-    if (!d->conv_w || !d->a2)
-        return mb_fail(e, MB_NOMEM, "no memory for a layer's convolution and state matrix");
-    m->bytes += (K + N) * E * sizeof(float);
-    for (size_t c = 0; c < E; c++) {
-        for (size_t k = 0; k < K; k++)
-            d->conv_w[k * E + c] = p->conv_w[c * K + k];
-        for (size_t n = 0; n < N; n++)
-            d->a2[n * E + c] = (float)(-exp((double)p->A_log[c * N + n]) * 1.44269504088896340736);
-    }
-    d->conv_b = p->conv_b;
-    d->dt_b = p->dt_b;
-    d->skip = p->skip;
-    d->in_b = p->in_b;
-    d->out_b = p->out_b;
-    return MB_OK;
-}
-
-static int create_dir(mamba *m, int i, const mb_mamba1_params *p, mbk_precision precision, int tile, mb_err *e) {
-    mamba_dir *d = &m->dir[i];
-    int rc = fold_dir(m, d, p, e);
-    if (rc == MB_OK)
-        rc = make_linear(m, &d->x_proj, m->X, m->E, p->x_w, precision, tile, "x_proj", e);
-    if (rc == MB_OK)
-        rc = make_linear(m, &d->dt_proj, m->E, m->R, p->dt_w, precision, tile, "dt_proj", e);
-    if (rc == MB_OK && (i == 0 || !m->tied))
-        rc = make_linear(m, &d->in_proj, 2 * m->E, m->D, p->in_w, precision, tile, "in_proj", e);
-    if (rc == MB_OK && (i == 0 || !m->tied))
-        rc = make_linear(m, &d->out_proj, m->D, m->E, p->out_w, precision, tile, "out_proj", e);
-    return rc;
-}
-
-static void mamba_destroy(mb_mixer *mixer) {
-    mamba *m = (mamba *)(void *)mixer;
-    if (!m)
-        return;
-    for (int i = 0; i < 2; i++) {
-        mb_free(m->dir[i].conv_w);
-        mb_free(m->dir[i].a2);
-        m->ops->linear_destroy(m->dir[i].x_proj);
-        m->ops->linear_destroy(m->dir[i].dt_proj);
-        m->ops->linear_destroy(m->dir[i].in_proj);
-        m->ops->linear_destroy(m->dir[i].out_proj);
-    }
-    mb_free(m);
-}
-
-static int mamba_create(mb_mixer **out, const mb_config *c, const mb_layer_params *p, const mbk_ops *ops,
-                        mbk_precision precision, int tile, mb_err *e) {
-    mamba *m = mb_calloc(1, sizeof *m);
-    int rc = MB_OK;
-    *out = NULL;
-    if (!m)
-        return mb_fail(e, MB_NOMEM, "no memory for a layer");
-    m->base.class = mb_mixer_class_of(c->mixer);
-    m->ops = ops;
-    m->D = c->D;
-    m->E = c->E;
-    m->N = c->N;
-    m->K = c->K;
-    m->R = c->R;
-    m->X = c->R + 2 * c->N;
-    m->n_dir = c->mixer == MB_MIXER_BIMAMBA1 ? 2 : 1;
-    m->tied = m->n_dir == 2 && c->tied_directions;
-    m->multiply = m->n_dir == 2 && c->bidirectional == MB_BIDIR_MULTIPLY;
-    m->blocks = (c->E + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
-    for (int i = 0; i < m->n_dir && rc == MB_OK; i++)
-        rc = create_dir(m, i, &p->dir[i], precision, tile, e);
-    if (rc != MB_OK) {
-        mamba_destroy(&m->base);
-        return rc;
-    }
-    *out = &m->base;
-    return MB_OK;
-}
-
 /* ---- sizes ----------------------------------------------------------------------------------------------------------
  */
 
@@ -174,8 +81,8 @@ static work carve_work(const mamba *m, int rows, float *scratch) {
  */
 
 /* Y = X W^T + b: rows start as the bias, the product is accumulated onto them. */
-static int project(const mamba *m, const mbk_ctx *ctx, const mbk_linear *w, const float *bias, int n_out, int rows,
-                   const float *x, float *y) {
+int mb_mamba1_project(const mamba *m, const mbk_ctx *ctx, const mbk_linear *w, const float *bias, int n_out, int rows,
+                      const float *x, float *y) {
     if (bias)
         for (int t = 0; t < rows; t++)
             memcpy(y + (size_t)t * (size_t)n_out, bias, (size_t)n_out * sizeof(float));
@@ -206,20 +113,20 @@ static int run_conv(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, 
     return rc;
 }
 
-static mbk_scan scan_of(const mamba *m, const mamba_dir *d, const work *w, int rows, int from, int channels,
-                        float *state) {
+mbk_scan mb_mamba1_scan_of(const mamba *m, const mamba_dir *d, const mamba_scan_arrays *a, int rows, int from,
+                           int channels, float *state) {
     const ptrdiff_t E = m->E;
     return (mbk_scan){.L = rows,
                       .E = channels,
                       .N = m->N,
                       .softplus_dt = 1,
-                      .x = w->conv + from,
+                      .x = a->conv + from,
                       .ldx = E,
-                      .dt = w->dt + from,
+                      .dt = a->dt + from,
                       .lddt = E,
-                      .B = w->xdbl + m->R,
+                      .B = a->xdbl + m->R,
                       .ldb = m->X,
-                      .C = w->xdbl + m->R + m->N,
+                      .C = a->xdbl + m->R + m->N,
                       .ldc = m->X,
                       .a2 = d->a2 + from,
                       .lda = E,
@@ -227,8 +134,14 @@ static mbk_scan scan_of(const mamba *m, const mamba_dir *d, const work *w, int r
                       .skip = d->skip + from,
                       .state = state,
                       .lds = channels,
-                      .y = w->y + from,
+                      .y = a->y + from,
                       .ldy = E};
+}
+
+static mbk_scan scan_of(const mamba *m, const mamba_dir *d, const work *w, int rows, int from, int channels,
+                        float *state) {
+    const mamba_scan_arrays a = {.conv = w->conv, .dt = w->dt, .xdbl = w->xdbl, .y = w->y};
+    return mb_mamba1_scan_of(m, d, &a, rows, from, channels, state);
 }
 
 /* y_add, z: (rows,E), (rows,2E) or NULL. Result in w->y. */
@@ -271,11 +184,11 @@ static int run_direction(const mamba *m, const mamba_dir *d, const mb_mixer_tile
 
 /* One direction from u to out, whole. */
 static int run_whole(const mamba *m, const mamba_dir *d, const mb_mixer_tile *t, work *w, float *out) {
-    int rc = project(m, t->ctx, d->in_proj, d->in_b, 2 * m->E, t->rows, t->u, w->xz);
+    int rc = mb_mamba1_project(m, t->ctx, d->in_proj, d->in_b, 2 * m->E, t->rows, t->u, w->xz);
     if (rc == MB_OK)
         rc = run_direction(m, d, t, w, w->xz, 1, NULL);
     if (rc == MB_OK)
-        rc = project(m, t->ctx, d->out_proj, d->out_b, m->D, t->rows, w->y, out);
+        rc = mb_mamba1_project(m, t->ctx, d->out_proj, d->out_b, m->D, t->rows, w->y, out);
     return rc;
 }
 
@@ -293,7 +206,7 @@ static int joined_run(const mamba *m, const mb_mixer_tile *t) {
     float *xz = t->kept ? t->saved + (size_t)t->rows * (size_t)m->E : w.xz;
     int rc = MB_OK;
     if (t->phase == 0 || !t->kept)
-        rc = project(m, t->ctx, shared->in_proj, shared->in_b, 2 * m->E, t->rows, t->u, xz);
+        rc = mb_mamba1_project(m, t->ctx, shared->in_proj, shared->in_b, 2 * m->E, t->rows, t->u, xz);
     if (rc != MB_OK)
         return rc;
     if (t->phase == 0) {
@@ -303,7 +216,7 @@ static int joined_run(const mamba *m, const mb_mixer_tile *t) {
     rc = run_direction(m, d, t, &w, xz, 1, saved_y);
     if (rc != MB_OK)
         return rc;
-    rc = project(m, t->ctx, shared->out_proj, shared->out_b, m->D, t->rows, w.y, t->out);
+    rc = mb_mamba1_project(m, t->ctx, shared->out_proj, shared->out_b, m->D, t->rows, w.y, t->out);
     if (rc == MB_OK && shared->out_b) /* each direction's projection had its own bias */
         for (int i = 0; i < t->rows; i++)
             for (int c = 0; c < m->D; c++)
@@ -445,25 +358,27 @@ static int causal_step(const mb_mixer *mixer, const mb_step *s) {
 const mb_mixer_class mb_mamba1_class = {.name = "mamba1",
                                         .needs = MB_CAUSAL_ORDER,
                                         .phases = 1,
-                                        .create = mamba_create,
-                                        .destroy = mamba_destroy,
+                                        .create = mb_mamba1_create,
+                                        .destroy = mb_mamba1_destroy,
                                         .bytes = mamba_bytes,
                                         .slots = mamba_slots,
                                         .slot_floats = mamba_slot_floats,
                                         .saved_floats = mamba_saved_floats,
                                         .scratch_floats = mamba_scratch_floats,
                                         .run = causal_run,
-                                        .step = causal_step};
+                                        .step = causal_step,
+                                        .training = &mb_mamba1_training};
 
 const mb_mixer_class mb_bimamba1_class = {.name = "bimamba1",
                                           .needs = MB_BOTH_WAYS,
                                           .phases = 2,
-                                          .create = mamba_create,
-                                          .destroy = mamba_destroy,
+                                          .create = mb_mamba1_create,
+                                          .destroy = mb_mamba1_destroy,
                                           .bytes = mamba_bytes,
                                           .slots = mamba_slots,
                                           .slot_floats = mamba_slot_floats,
                                           .saved_floats = mamba_saved_floats,
                                           .scratch_floats = mamba_scratch_floats,
                                           .run = bidirectional_run,
-                                          .step = NULL};
+                                          .step = NULL,
+                                          .training = &mb_mamba1_training};

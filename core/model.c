@@ -26,33 +26,29 @@ static const mbk_ops *ops_named(const char *device, mb_err *e) {
     return ops;
 }
 
-static float *reversed(const float *v, int n) {
-    float *r = mb_malloc((size_t)n * sizeof *r);
-    for (int i = 0; r && i < n; i++)
-        r[i] = v[n - 1 - i];
-    return r;
-}
-
-static float *copied(const float *v, int n) {
-    float *r = mb_malloc((size_t)n * sizeof *r);
-    if (r)
-        memcpy(r, v, (size_t)n * sizeof *r);
-    return r;
+static void take(float *to, const float *from, int n, int reversed) {
+    for (int i = 0; to && from && i < n; i++)
+        to[i] = from[reversed ? n - 1 - i : i];
 }
 
 int mb_model_halves_swapped(const mb_model *m, int layer) {
     return m->config.rcps && m->config.rcps_strand_swap && layer % 2 == 1;
 }
 
+static void fill_final_norm(mb_model *m) {
+    const int D = m->config.D, reversed = mb_model_halves_swapped(m, m->config.n_layer);
+    take(m->norm_f_w, m->params->norm_f_w, D, reversed);
+    take(m->norm_f_b, m->params->norm_f_b, D, reversed);
+}
+
 static int final_norm(mb_model *m, mb_err *e) {
-    const mb_params *p = m->params;
-    const int D = m->config.D;
-    float *(*take)(const float *, int) = mb_model_halves_swapped(m, m->config.n_layer) ? reversed : copied;
-    m->norm_f_w = take(p->norm_f_w, D);
-    if (p->norm_f_b)
-        m->norm_f_b = take(p->norm_f_b, D);
-    if (!m->norm_f_w || (p->norm_f_b && !m->norm_f_b))
+    const size_t bytes = (size_t)m->config.D * sizeof(float);
+    m->norm_f_w = mb_malloc(bytes);
+    if (m->params->norm_f_b)
+        m->norm_f_b = mb_malloc(bytes);
+    if (!m->norm_f_w || (m->params->norm_f_b && !m->norm_f_b))
         return mb_fail(e, MB_NOMEM, "no memory for the final norm");
+    fill_final_norm(m);
     return MB_OK;
 }
 
@@ -151,6 +147,19 @@ int mb_model_open(mb_model **out, const char *model, const mb_model_options *o, 
     mb_free(dir);
     mb_free(config);
     return rc;
+}
+
+int mb_model_refresh(mb_model *m, int threads, mb_err *e) {
+    int worst = MB_OK;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) reduction(min : worst)
+    for (int l = 0; l < m->config.n_layer; l++) {
+        const int rc = m->mixer[l]->class->training->refresh(m->mixer[l], &m->params->layer[l]);
+        worst = rc < worst ? rc : worst;
+    }
+    fill_final_norm(m);
+    const int rc = mb_heads_refresh(m);
+    worst = rc < worst ? rc : worst;
+    return worst == MB_OK ? MB_OK : mb_fail(e, worst, "taking over new weights: %s", mb_status_words(worst));
 }
 
 void mb_model_destroy(mb_model *m) {

@@ -11,7 +11,8 @@
 typedef struct mb_heads {
     pthread_mutex_t lock;
     mbk_linear *head[2];
-    float *w[2]; /* (V,D), only where it is not params->head_w itself */
+    mbk_linear *back[2]; /* training only */
+    float *w[2];         /* (V,D), only where it is not params->head_w itself */
 } mb_heads;
 
 struct mb_model {
@@ -34,6 +35,11 @@ void mb_heads_destroy(mb_heads *h, const mbk_ops *ops); /* NULL is fine */
 const mbk_linear *mb_model_head(const mb_model *m, int half, mb_err *e);
 /* 1 when the stream entering layer l (n_layer = after the last) has its strand halves swapped. */
 int mb_model_halves_swapped(const mb_model *m, int layer);
+/* Makes the head's transposed product too (gradients of hidden rows), once; NULL with e set on failure. */
+const mbk_linear *mb_model_head_back(const mb_model *m, int half, mb_err *e);
+/* Takes everything again from the parameters, whose values have changed. Not while the model runs. */
+int mb_model_refresh(mb_model *m, int threads, mb_err *e) MB_MUST_USE;
+int mb_heads_refresh(const mb_model *m);
 /* One token's logits on a team: this worker's rows. */
 int mb_model_head_step(const mb_model *m, const mbk_linear *head, int worker, int workers, const float *x,
                        float *logits);

@@ -53,6 +53,9 @@ int mb_params_load(mb_params **out, const mb_config *c, const mb_weights *w, mb_
 /* The original's initialisation from a seed (c->init; mb_config_init). Every tensor draws from a stream of its own,
  * named by the tensor, so its values depend on seed, name and shape alone. */
 int mb_params_seed(mb_params **out, const mb_config *c, uint64_t seed, mb_err *e) MB_MUST_USE;
+/* A copy in memory of its own, all parameters in one pool (core/params_table.h); from = NULL: zeros of the same layout,
+ * for gradients and optimiser states. */
+int mb_params_clone(mb_params **out, const mb_config *c, const mb_params *from, mb_err *e) MB_MUST_USE;
 /* Writes unfolded weights under the family's names, aliases dropped as the released files do. */
 int mb_params_save(const mb_params *p, const mb_config *c, const char *path, mb_err *e) MB_MUST_USE;
 void mb_params_free(mb_params *p); /* NULL is fine */

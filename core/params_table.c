@@ -396,6 +396,12 @@ float *mb_params_take(mb_params *p, int64_t n) {
     return at;
 }
 
+float *mb_params_pool(mb_params *p, size_t *floats) {
+    owned *o = p->owned;
+    *floats = o->pool_floats;
+    return o->pool;
+}
+
 void mb_params_keep(mb_params *p, mb_weights_bytes *bytes) {
     owned *o = p->owned;
     MB_ASSERT(!o->bytes);

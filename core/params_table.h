@@ -58,6 +58,8 @@ int mb_params_create(mb_params **out, const mb_config *c, size_t pool_floats, mb
 float *mb_params_take(mb_params *p, int64_t n);
 /* Floats of the pool that take(n) uses. */
 size_t mb_params_room(int64_t n);
+/* All of the pool: every parameter once, in the order of the walk, each on its own 64-byte lines, zeros between. */
+float *mb_params_pool(mb_params *p, size_t *floats);
 /* Keeps mapped files alive as long as p; bytes is taken over. */
 void mb_params_keep(mb_params *p, mb_weights_bytes *bytes);
 

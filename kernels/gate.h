@@ -1,7 +1,8 @@
 /* The gate's gradients: out = s * SiLU(z), out[t,e] = s z sigmoid(z).
  *   given G = dLoss/dout:  ds = G SiLU(z);  dz = G s sigmoid(z) (1 + z (1 - sigmoid(z)));  out is written again.
+ * G NULL: out alone, which has the bits that the scan's own gate gives; ds and dz are not looked at then.
  * All (L,E), each with its row distance. ds may be the same memory as G; out the same as s (same pointer and ld); no
- * other aliasing. The forward gate is part of the scan (scan.h). */
+ * other aliasing. The gate is part of the scan too (scan.h). */
 #ifndef MBK_GATE_H
 #define MBK_GATE_H
 #include "kernels/kernel.h"
@@ -12,7 +13,7 @@ typedef struct mbk_gate_bwd {
     ptrdiff_t lds;
     const float *z;
     ptrdiff_t ldz;
-    const float *G;
+    const float *G; /* or NULL */
     ptrdiff_t ldg;
     float *out;
     ptrdiff_t ldout;

@@ -20,10 +20,22 @@ VINLINE void gate_vector(const row *r, int e, const int n) {
     v_store_n(r->dz + e, G * s * slope, n);
 }
 
+static void gate_alone(const mbk_gate_bwd *a) {
+    for (int t = 0; t < a->L; t++)
+        for (int e = 0; e < a->E; e += VLANES) {
+            const vf s = v_load_n(a->s + t * a->lds + e, a->E - e), z = v_load_n(a->z + t * a->ldz + e, a->E - e);
+            v_store_n(a->out + t * a->ldout + e, s * v_silu(z), a->E - e);
+        }
+}
+
 int MBK_NAME(gate_bwd)(const mbk_ctx *ctx, const mbk_gate_bwd *a) {
     const int E = a->E;
     (void)ctx;
     MBK_ASSERT(a->L >= 1 && a->E >= 1);
+    if (!a->G) {
+        gate_alone(a);
+        return MB_OK;
+    }
     for (int t = 0; t < a->L; t++) {
         const row r = {a->s + t * a->lds,     a->z + t * a->ldz,   a->G + t * a->ldg,
                        a->out + t * a->ldout, a->ds + t * a->ldds, a->dz + t * a->lddz};

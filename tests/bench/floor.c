@@ -10,7 +10,8 @@
 
 enum { REPEATS = 7, M = 2048, NOUT = 3072, KIN = 768, MAX_THREADS = 1024 };
 
-static const double updates_per_flop = 1.0 / 19;          /* of the scan */
+static const double updates_per_flop = 1.0 / 19; /* of the scan */
+static const double updates_back_per_flop = 1.0 / 48;
 static const double each_direction = 0.29, shared = 0.08; /* elementwise work, in units of the scan's time */
 
 /* ---- the model's work ------------------------------------------------------------------------------------------- */
@@ -29,13 +30,28 @@ static double layer_matrices(const floor_shape *s) {
     return D * 2 * E + E * D + directions(s) * (E * (R + 2 * N) + R * E);
 }
 
-double floor_forward_seconds(const floor_shape *s, const floor_rates *rates, mbk_precision precision) {
+typedef struct parts { /* seconds per token, once through */
+    double products, scan, elementwise;
+} parts;
+
+static parts parts_of(const floor_shape *s, const floor_rates *rates, mbk_precision precision) {
     const double head = s->last_logit ? 0 : (double)s->D * s->V * s->strands;
     const double flops = 2 * (passes(s) * layer_matrices(s) + head);
-    const double scan =
-        passes(s) * directions(s) * (double)s->E * s->N / (rates->vector * updates_per_flop); /* seconds */
-    const double elementwise = scan * (each_direction + shared / directions(s));
-    return flops / (precision == MBK_BF16 ? rates->gemm_bf16 : rates->gemm_fp32) + scan + elementwise;
+    const double scan = passes(s) * directions(s) * (double)s->E * s->N / (rates->vector * updates_per_flop);
+    return (parts){.products = flops / (precision == MBK_BF16 ? rates->gemm_bf16 : rates->gemm_fp32),
+                   .scan = scan,
+                   .elementwise = scan * (each_direction + shared / directions(s))};
+}
+
+double floor_forward_seconds(const floor_shape *s, const floor_rates *rates, mbk_precision precision) {
+    const parts p = parts_of(s, rates, precision);
+    return p.products + p.scan + p.elementwise;
+}
+
+double floor_train_seconds(const floor_shape *s, const floor_rates *rates, mbk_precision precision, int recompute) {
+    const parts p = parts_of(s, rates, precision);
+    const double once = 3 * p.products + p.scan * (1 + updates_per_flop / updates_back_per_flop) + 3 * p.elementwise;
+    return once + (recompute ? floor_forward_seconds(s, rates, precision) : 0);
 }
 
 double floor_decode_seconds(const floor_shape *s, const floor_rates *rates, mbk_precision precision) {

@@ -34,5 +34,9 @@ void floor_print(const floor_rates *rates, int threads);
 
 /* Seconds per token. */
 double floor_forward_seconds(const floor_shape *s, const floor_rates *rates, mbk_precision precision);
+/* Forward, backward and the gradients of the weights: three times the matrix products; the scan back again at
+ * vector rate / 48 (its states made again from every 16th); elementwise work three times. recompute: and the forward
+ * once more, with activations kept at layer edges only. The optimiser's step is not counted. */
+double floor_train_seconds(const floor_shape *s, const floor_rates *rates, mbk_precision precision, int recompute);
 double floor_decode_seconds(const floor_shape *s, const floor_rates *rates, mbk_precision precision);
 #endif

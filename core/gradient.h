@@ -1,0 +1,65 @@
+/* Forward and backward through a whole model over a batch of sequences, exactly.
+ *
+ *     mb_gradient_forward(g, &batch)      hidden rows after the final norm
+ *     an objective (core/lm_loss.h, ...)  dLoss/d hidden, and the gradients of its own head
+ *     mb_gradient_backward(g)             gradients of all parameters, added to what is there
+ *
+ * Sequences of any lengths lie one after the other, without padding; an RC-equivariant model has two lanes for each,
+ * the strand and its reverse complement. Kept are the stream at the edges of layers and the recurrent state at the
+ * edges of tiles; the rest of a layer is computed again when its gradient is due, unless the memory budget allows to
+ * keep it (the bits are the same). The result does not depend on the number of threads nor on the budget. */
+#ifndef MB_GRADIENT_H
+#define MB_GRADIENT_H
+#include "core/mixer.h"
+#include "core/model.h"
+
+typedef struct mb_gradient mb_gradient;
+
+typedef struct mb_gradient_options {
+    int threads;    /* > 0 */
+    int64_t memory; /* bytes for activations; 0 = 80 % of what is available. More is taken when the least is more */
+} mb_gradient_options;
+
+typedef struct mb_batch {
+    int n;
+    const int64_t *length; /* (n) >= 1 */
+    const int32_t *token;  /* (sum of lengths) */
+} mb_batch;
+
+typedef struct mb_gradient_plan {
+    int64_t rows;         /* of all lanes */
+    int64_t least, bytes; /* what is needed; what will be taken within the budget */
+    int kept_layers;      /* whose insides are kept */
+} mb_gradient_plan;
+
+/* A model whose parameters may change: params must come from mb_params_clone or mb_params_seed (all in one pool). Takes
+ * params over in every case. The gradient holds the model and its own gradients, zero at first. */
+int mb_gradient_create(mb_gradient **out, const mb_config *c, mb_params *params, const mb_model_options *mo,
+                       const mb_gradient_options *o, mb_err *e) MB_MUST_USE;
+void mb_gradient_destroy(mb_gradient *g); /* NULL is fine */
+
+/* The model for other runs between steps (evaluation); its parameters and the sums of gradients, in pools of one
+ * layout. */
+mb_model *mb_gradient_model(mb_gradient *g);
+mb_params *mb_gradient_sums(mb_gradient *g);
+/* After parameters were changed. */
+int mb_gradient_refresh(mb_gradient *g, mb_err *e) MB_MUST_USE;
+void mb_gradient_zero(mb_gradient *g);
+
+/* What a batch of these lengths takes. */
+int mb_gradient_plan_make(const mb_gradient *g, const int64_t *length, int n, mb_gradient_plan *plan,
+                          mb_err *e) MB_MUST_USE;
+int mb_gradient_forward(mb_gradient *g, const mb_batch *b, mb_err *e) MB_MUST_USE;
+int mb_gradient_backward(mb_gradient *g, mb_err *e) MB_MUST_USE;
+
+/* Between forward and backward, for objectives. Lane s of sequence i is number i * strands + s; strand 1 lies in its
+ * own order: row j is position length-1-j. hidden, d_hidden: (rows,D); d_hidden is to be written whole. */
+const mb_batch_rows *mb_gradient_rows(const mb_gradient *g);
+const float *mb_gradient_hidden(const mb_gradient *g);
+float *mb_gradient_d_hidden(mb_gradient *g);
+int mb_gradient_threads(const mb_gradient *g);
+
+/* Runs items 0..n-1 on the workers, in any order; ends with the error of the first item that failed. */
+typedef int mb_gradient_item(void *user, int item, const mbk_ctx *ctx);
+int mb_gradient_each(mb_gradient *g, int n, mb_gradient_item *run, void *user, const char *what, mb_err *e) MB_MUST_USE;
+#endif
