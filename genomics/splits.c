@@ -39,8 +39,7 @@ static int append(dna_split_part *p, dna_stretch t, mb_err *e) {
     return MB_OK;
 }
 
-/* ---- by BED ---------------------------------------------------------------------------------------------------------
- */
+/* ---- by BED ------------------------------------------------------------------------------------------------------ */
 typedef struct named {
     dna_stretch t;
     int split;
@@ -146,8 +145,7 @@ static int by_bed(dna_splits *s, const dna_corpus *c, const char *bed, mb_err *e
     return rc;
 }
 
-/* ---- by blocks ------------------------------------------------------------------------------------------------------
- */
+/* ---- by blocks --------------------------------------------------------------------------------------------------- */
 static uint64_t fnv1a(const char *s) {
     uint64_t h = 0xcbf29ce484222325u;
     for (; *s; s++)
@@ -186,8 +184,7 @@ static int by_blocks(dna_splits *s, const dna_corpus *c, const dna_splits_option
     return MB_OK;
 }
 
-/* ---- both -----------------------------------------------------------------------------------------------------------
- */
+/* ---- both -------------------------------------------------------------------------------------------------------- */
 static void leave_out_short(dna_split_part *p, int64_t least) {
     int64_t kept = 0;
     for (int64_t i = 0; i < p->n; i++) {

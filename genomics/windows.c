@@ -27,8 +27,7 @@ struct dna_windows {
     int groups;
 };
 
-/* ---- batches --------------------------------------------------------------------------------------------------------
- */
+/* ---- batches ----------------------------------------------------------------------------------------------------- */
 int dna_train_batch_create(dna_train_batch *b, int n, int64_t tokens, int weights, mb_err *e) {
     memset(b, 0, sizeof *b);
     MB_ASSERT(n > 0 && tokens > 0);
@@ -72,6 +71,7 @@ static void put(const dna_corpus *c, const dna_masking *m, const dna_window *w, 
     const uint8_t *base = bases_of(c, w);
     const int64_t n = w->length;
     MB_ASSERT(b->n < b->room_n && n <= b->room_tokens - b->tokens);
+    MB_ASSERT(b->weight || m->soft_weight == 1 || c->soft == 0); /* else sums.weight is not what the loss would use */
     int32_t *token = b->token + b->tokens;
     if (w->strand == '-')
         for (int64_t i = 0; i < n; i++) {
@@ -106,8 +106,7 @@ static int has_too_much_n(const dna_corpus *c, const dna_window *w, double most_
     return (double)(w->length - good) > most_n * (double)w->length;
 }
 
-/* ---- drawing --------------------------------------------------------------------------------------------------------
- */
+/* ---- drawing ----------------------------------------------------------------------------------------------------- */
 static int64_t length_at(const dna_windows *w, int64_t i) {
     return w->at[i].end - w->at[i].start;
 }
@@ -226,8 +225,7 @@ void dna_windows_fill(const dna_windows *w, uint64_t step, int first, int n, dna
     }
 }
 
-/* ---- set up ---------------------------------------------------------------------------------------------------------
- */
+/* ---- set up ------------------------------------------------------------------------------------------------------ */
 static const dna_corpus_contig *contig_of(const dna_corpus *c, const dna_stretch *t) {
     return &c->contig[t->contig];
 }
@@ -349,8 +347,7 @@ int dna_windows_batch(const dna_windows *w, dna_train_batch *b, mb_err *e) {
     return dna_train_batch_create(b, (int)n, tokens, weights, e);
 }
 
-/* ---- evaluation -----------------------------------------------------------------------------------------------------
- */
+/* ---- evaluation -------------------------------------------------------------------------------------------------- */
 typedef struct walk {
     const dna_split_part *part;
     int64_t length, min_length, stretch, at;

@@ -25,6 +25,7 @@ typedef struct dna_train_batch {
     int64_t room_tokens;
 } dna_train_batch;
 
+/* weights: whether there is room for them; without, soft_weight must be 1 or nothing be soft-masked. */
 int dna_train_batch_create(dna_train_batch *b, int n, int64_t tokens, int weights, mb_err *e) MB_MUST_USE;
 void dna_train_batch_fini(dna_train_batch *b);
 /* "x.fa: chr1:101-200(-)", positions counted from 1. Returns out. */
@@ -35,7 +36,8 @@ typedef struct dna_windows_options {
     int64_t length;        /* bases of a window; > 0 */
     int64_t min_length;    /* lengths are uniform in [min_length, length]; 0 = length: fixed */
     int64_t batch_windows; /* windows of a step; 0: as many as batch_tokens hold */
-    int64_t batch_tokens;  /* windows 0, 1, ... of a step while they fit, but at least one */
+    int64_t batch_tokens;  /* windows 0, 1, ... of a step while they fit, but at least one; as it is the long ones that
+                              do not fit, they are rarer by a share of about length / batch_tokens */
     double reverse; /* chance of the reverse strand; 0.5 for models that are not equivariant, 0 for those that are */
     double most_n;  /* windows with a larger share of N and its like are drawn again ... */
     int tries;      /* ... until so many were drawn; the last is taken. > 0 */

@@ -14,6 +14,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/rng.h"
 #include "genomics/splits.h"
 #include "tests/scratch.h"
 
@@ -21,8 +22,7 @@ static dna_alphabet alphabet;
 static mb_err error;
 static char got[1 << 14];
 
-/* ---- corpus ---------------------------------------------------------------------------------------------------------
- */
+/* ---- corpus ------------------------------------------------------------------------------------------------------ */
 static int load_with(dna_corpus *c, const dna_alphabet *a, int64_t memory, const char *first, const char *second) {
     char *inputs[] = {(char *)(uintptr_t)first, (char *)(uintptr_t)second};
     const dna_corpus_options o = {.inputs = inputs, .n_inputs = second ? 2 : 1, .memory = memory};
@@ -181,8 +181,7 @@ static void standard_input(void **state) {
     dna_corpus_fini(&c);
 }
 
-/* ---- splits ---------------------------------------------------------------------------------------------------------
- */
+/* ---- splits ------------------------------------------------------------------------------------------------------ */
 /* "train a:0-5 b:0-2 | valid ... | test " */
 static const char *parts(const dna_corpus *c, const dna_splits *s) {
     size_t at = 0;
@@ -299,27 +298,6 @@ static void hostile_beds(void **state) {
     dna_corpus_fini(&c);
 }
 
-/* A FASTA of n contigs called PREFIX0, ... of the given lengths. */
-static const char *genome_of(const char *name, const char *prefix, const int *length, int n) {
-    FILE *f = fopen(scratch_path(name), "w");
-    assert_non_null(f);
-    for (int i = 0; i < n; i++) {
-        fprintf(f, ">%s%d\n", prefix, i);
-        for (int k = 0; k < length[i]; k++)
-            fputc("ACGT"[(k * 7 + i + k / 5) & 3], f);
-        fputc('\n', f);
-    }
-    fclose(f);
-    return scratch_path(name);
-}
-
-static int split_blocks(dna_splits *s, const dna_corpus *c, uint64_t seed, int64_t block, double valid, double test,
-                        int64_t least) {
-    const dna_splits_options o = {.seed = seed, .block = block, .valid = valid, .test = test, .least = least};
-    mb_err_clear(&error);
-    return dna_splits_make(s, c, &o, &error);
-}
-
 /* The split of each base, -1 for none; every base at most once. */
 static signed char *paint(const dna_corpus *c, const dna_splits *s) {
     signed char *of = malloc((size_t)c->n);
@@ -340,6 +318,70 @@ static signed char *paint(const dna_corpus *c, const dna_splits *s) {
         assert_int_equal(bases, s->part[k].bases);
     }
     return of;
+}
+
+/* Random BEDs against the definition: a base claimed by two splits is an error, else each base is where a line put it.
+ */
+static void random_beds(void **state) {
+    (void)state;
+    dna_corpus c;
+    dna_splits s;
+    mb_rng r;
+    int refused = 0;
+    mb_rng_init(&r, 11, 0);
+    assert_int_equal(load(&c, scratch_text("g.fa", GENOME), NULL), MB_OK);
+    for (int round = 0; round < 600; round++) {
+        char text[1024];
+        size_t at = 0;
+        signed char claimed[64];
+        int conflict = 0;
+        memset(claimed, -1, sizeof claimed);
+        for (int lines = 2 + (int)mb_rng_below(&r, 6), i = 0; i < lines; i++) {
+            const int64_t contig = (int64_t)mb_rng_below(&r, 3), length = c.contig[contig].length;
+            const int64_t start = (int64_t)mb_rng_below(&r, (uint64_t)length);
+            const int64_t end = start + 1 + (int64_t)mb_rng_below(&r, (uint64_t)(length - start));
+            const int split = i < 2 ? i : (int)mb_rng_below(&r, 3);
+            at += (size_t)snprintf(text + at, sizeof text - at, "%s\t%" PRId64 "\t%" PRId64 "\t%s\n",
+                                   dna_corpus_name(&c, contig), start, end, dna_split_names[split]);
+            for (int64_t p = c.contig[contig].start + start; p < c.contig[contig].start + end; p++) {
+                conflict |= claimed[p] >= 0 && claimed[p] != split;
+                claimed[p] = (signed char)split;
+            }
+        }
+        const int rc = split_bed(&s, &c, text, 1);
+        if ((rc != 0) != conflict)
+            fail_msg("%s: %d %s", text, rc, error.text);
+        refused += conflict;
+        if (rc)
+            continue;
+        signed char *of = paint(&c, &s);
+        assert_memory_equal(of, claimed, (size_t)c.n);
+        free(of);
+        dna_splits_fini(&s);
+    }
+    assert_in_range(refused, 100, 550);
+    dna_corpus_fini(&c);
+}
+
+/* A FASTA of n contigs called PREFIX0, ... of the given lengths. */
+static const char *genome_of(const char *name, const char *prefix, const int *length, int n) {
+    FILE *f = fopen(scratch_path(name), "w");
+    assert_non_null(f);
+    for (int i = 0; i < n; i++) {
+        fprintf(f, ">%s%d\n", prefix, i);
+        for (int k = 0; k < length[i]; k++)
+            fputc("ACGT"[(k * 7 + i + k / 5) & 3], f);
+        fputc('\n', f);
+    }
+    fclose(f);
+    return scratch_path(name);
+}
+
+static int split_blocks(dna_splits *s, const dna_corpus *c, uint64_t seed, int64_t block, double valid, double test,
+                        int64_t least) {
+    const dna_splits_options o = {.seed = seed, .block = block, .valid = valid, .test = test, .least = least};
+    mb_err_clear(&error);
+    return dna_splits_make(s, c, &o, &error);
 }
 
 static void blocks_are_shared_out(void **state) {
@@ -474,6 +516,7 @@ int main(void) {
         cmocka_unit_test(standard_input),
         cmocka_unit_test(splits_by_bed),
         cmocka_unit_test(hostile_beds),
+        cmocka_unit_test(random_beds),
         cmocka_unit_test(blocks_are_shared_out),
         cmocka_unit_test(blocks_stay_where_they_are),
         cmocka_unit_test(what_blocks_refuse),
