@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -160,7 +161,7 @@ static int split_of_block(const dna_splits_options *o, uint64_t name, int64_t bl
     mb_rng_init(&r, o->seed, name);
     r.counter = (uint64_t)block;
     const double u = mb_rng_uniform(&r);
-    return u < o->test ? DNA_TEST : u < o->test + o->valid ? DNA_VALID : DNA_TRAIN;
+    return u < o->test ? DNA_SPLIT_TEST : u < o->test + o->valid ? DNA_SPLIT_VALID : DNA_SPLIT_TRAIN;
 }
 
 static int by_blocks(dna_splits *s, const dna_corpus *c, const dna_splits_options *o, mb_err *e) {
@@ -214,8 +215,10 @@ static void tell(const dna_splits *s, int64_t least) {
 }
 
 static int check_filled(const dna_splits *s, const dna_corpus *c, const dna_splits_options *o, mb_err *e) {
-    const int empty = !s->part[DNA_TRAIN].n ? DNA_TRAIN : !s->part[DNA_VALID].n ? DNA_VALID : -1;
-    if (empty < 0 || (empty == DNA_VALID && o->valid_optional))
+    const int empty = !s->part[DNA_SPLIT_TRAIN].n   ? DNA_SPLIT_TRAIN
+                      : !s->part[DNA_SPLIT_VALID].n ? DNA_SPLIT_VALID
+                                                    : -1;
+    if (empty < 0 || (empty == DNA_SPLIT_VALID && o->valid_optional))
         return MB_OK;
     const dna_split_part *p = &s->part[empty];
     char all[32];
@@ -226,9 +229,20 @@ static int check_filled(const dna_splits *s, const dna_corpus *c, const dna_spli
                    "nothing to %s: of %s bases in blocks of %" PRId64 ", %" PRId64
                    " stretches came to %s, all shorter than a window of %" PRId64
                    " bases; take %s, other fractions, another seed of the split, shorter windows or a BED",
-                   empty == DNA_TRAIN ? "train on" : "validate on", mb_human_count((double)c->n, all), o->block,
+                   empty == DNA_SPLIT_TRAIN ? "train on" : "validate on", mb_human_count((double)c->n, all), o->block,
                    p->left_out, dna_split_names[empty], o->least,
                    p->left_out && o->block < o->least ? "larger blocks" : "smaller blocks");
+}
+
+static uint32_t checksum(const dna_splits *s) {
+    uint32_t crc = 0;
+    for (int k = 0; k < DNA_SPLITS; k++) {
+        const dna_split_part *p = &s->part[k];
+        crc = (uint32_t)crc32_z(crc, (const Bytef *)&p->n, sizeof p->n);
+        if (p->n)
+            crc = (uint32_t)crc32_z(crc, (const Bytef *)p->at, (size_t)p->n * sizeof *p->at);
+    }
+    return crc;
 }
 
 int dna_splits_make(dna_splits *s, const dna_corpus *c, const dna_splits_options *o, mb_err *e) {
@@ -239,11 +253,13 @@ int dna_splits_make(dna_splits *s, const dna_corpus *c, const dna_splits_options
         leave_out_short(&s->part[k], o->least);
     if (!rc)
         rc = check_filled(s, c, o, e);
-    if (rc)
+    if (rc) {
         dna_splits_fini(s);
-    else
-        tell(s, o->least);
-    return rc;
+        return rc;
+    }
+    s->crc = checksum(s);
+    tell(s, o->least);
+    return MB_OK;
 }
 
 int dna_splits_write(const dna_splits *s, const dna_corpus *c, mb_out *out, mb_err *e) {

@@ -4,7 +4,7 @@
 #include "core/file.h"
 #include "genomics/corpus.h"
 
-typedef enum dna_split { DNA_TRAIN, DNA_VALID, DNA_TEST, DNA_SPLITS } dna_split;
+typedef enum dna_split { DNA_SPLIT_TRAIN, DNA_SPLIT_VALID, DNA_SPLIT_TEST, DNA_SPLITS } dna_split;
 extern const char *const dna_split_names[DNA_SPLITS]; /* "train", "valid", "test" */
 
 typedef struct dna_stretch {
@@ -20,6 +20,7 @@ typedef struct dna_split_part {
 
 typedef struct dna_splits {
     dna_split_part part[DNA_SPLITS];
+    uint32_t crc; /* CRC-32 of all stretches: with the corpus's, what a resumed run compares */
 } dna_splits;
 
 typedef struct dna_splits_options {

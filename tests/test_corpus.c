@@ -217,10 +217,10 @@ static void splits_by_bed(void **state) {
                                3),
                      MB_OK);
     assert_string_equal(parts(&c, &s), "train a:0-12 | valid a:12-17 n:0-8 | test b:0-10");
-    assert_int_equal(s.part[DNA_TRAIN].bases, 12);
-    assert_int_equal(s.part[DNA_VALID].bases, 13);
-    assert_int_equal(s.part[DNA_TRAIN].left_out, 1);
-    assert_int_equal(s.part[DNA_TRAIN].left_out_bases, 2);
+    assert_int_equal(s.part[DNA_SPLIT_TRAIN].bases, 12);
+    assert_int_equal(s.part[DNA_SPLIT_VALID].bases, 13);
+    assert_int_equal(s.part[DNA_SPLIT_TRAIN].left_out, 1);
+    assert_int_equal(s.part[DNA_SPLIT_TRAIN].left_out_bases, 2);
     mb_out *out;
     const char *path = scratch_path("back.bed");
     assert_int_equal(mb_out_create(&out, path, &error), MB_OK);
@@ -231,6 +231,7 @@ static void splits_by_bed(void **state) {
     assert_int_equal(dna_splits_make(&again, &c, &o, &error), MB_OK);
     for (int k = 0; k < DNA_SPLITS; k++) {
         assert_int_equal(again.part[k].n, s.part[k].n);
+        assert_int_equal(again.crc, s.crc);
         assert_memory_equal(again.part[k].at, s.part[k].at, (size_t)s.part[k].n * sizeof *s.part[k].at);
     }
     dna_splits_fini(&again);
@@ -403,9 +404,10 @@ static void blocks_are_shared_out(void **state) {
             blocks[of[at]] += k % 100 == 0;
         }
     assert_true(differ > c.n / 4);
+    assert_int_not_equal(s.crc, other.crc);
     /* 1005 blocks: standard deviations 12.7 (test, 201 expected) and 9.5 (valid, 100.5); five of them */
-    assert_in_range(blocks[DNA_TEST], 201 - 63, 201 + 63);
-    assert_in_range(blocks[DNA_VALID], 100 - 47, 101 + 47);
+    assert_in_range(blocks[DNA_SPLIT_TEST], 201 - 63, 201 + 63);
+    assert_in_range(blocks[DNA_SPLIT_VALID], 100 - 47, 101 + 47);
     free(of);
     free(of2);
     dna_splits_fini(&other);

@@ -277,7 +277,7 @@ static void batches_depend_on_seed_step_and_index_alone(void **state) {
     o.most_n = 0.3;
     o.tries = 10;
     m.soft_weight = 0.5F;
-    dna_windows *w = create(&splits.part[DNA_TRAIN], &m, o), *twin = create(&splits.part[DNA_TRAIN], &m, o);
+    dna_windows *w = create(&splits.part[DNA_SPLIT_TRAIN], &m, o), *twin = create(&splits.part[DNA_SPLIT_TRAIN], &m, o);
     dna_train_batch whole_batch, part;
     assert_int_equal(dna_windows_batch(w, &whole_batch, &error), MB_OK);
     assert_int_equal(dna_windows_batch(twin, &part, &error), MB_OK);
@@ -302,7 +302,7 @@ static void batches_depend_on_seed_step_and_index_alone(void **state) {
     }
     dna_windows_destroy(twin);
     o.seed++;
-    twin = create(&splits.part[DNA_TRAIN], &m, o);
+    twin = create(&splits.part[DNA_SPLIT_TRAIN], &m, o);
     dna_windows_fill(w, 0, 0, 9, &whole_batch);
     dna_windows_fill(twin, 0, 0, 9, &part);
     assert_memory_not_equal(whole_batch.token, part.token, 30 * sizeof *part.token);
@@ -529,7 +529,7 @@ static void evaluation_is_the_same_every_time(void **state) {
     dna_masking m = MLM;
     dna_train_batch all, few;
     m.soft_weight = 0.5F;
-    assert_int_equal(dna_grid_make(&g, &corpus, &splits.part[DNA_VALID], 40, 5, 30, 0.5, &error), MB_OK);
+    assert_int_equal(dna_grid_make(&g, &corpus, &splits.part[DNA_SPLIT_VALID], 40, 5, 30, 0.5, &error), MB_OK);
     assert_int_equal(dna_train_batch_create(&all, (int)g.n, g.tokens, 1, &error), MB_OK);
     assert_int_equal(dna_train_batch_create(&few, 3, g.longest + 50, 1, &error), MB_OK);
     assert_int_equal(dna_grid_fill(&g, &corpus, &m, 3, 0, &all), g.n);
