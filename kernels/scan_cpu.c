@@ -63,9 +63,10 @@ static void load_block(const mbk_scan *s, int e, int n, work *w) {
     }
 }
 
-/* Lanes at .. at+n-1, n <= VLANES. y_add and z may have been written long ago: they are called into L2 for the next
- * block of channels while recur of this one runs, for no prefetcher of a processor follows rows that lie so far apart.
- * (x and dt were written just before; calling them too gains nothing.) Behind the last block it is a harmless hint. */
+/* Lanes at .. at+n-1, n <= VLANES. y_add and z may have been written long ago, and so may what y replaces: they are
+ * called into L2 for the next block of channels while recur of this one runs, for no prefetcher of a processor follows
+ * rows that lie so far apart. (x and dt were written just before; calling them too gains nothing.) Behind the last
+ * block it is a harmless hint. */
 VINLINE void prepare_lanes(const rows *r, int softplus_dt, int from, int count, work *w, int at, const int n) {
     const vf bias = v_load(w->bias + at), skip = v_load(w->skip + at);
     for (int i = 0; i < count; i++) {
@@ -81,6 +82,8 @@ VINLINE void prepare_lanes(const rows *r, int softplus_dt, int from, int count, 
         }
         if (r->z)
             __builtin_prefetch(r->z + t * r->ldz + at + LANES, 0, 2);
+        if (!r->y_add)
+            __builtin_prefetch(r->y + t * r->ldy + at + LANES, 1, 2);
         v_store(w->d[i] + at, decay_step(d));
         v_store(w->u[i] + at, d * x);
         v_store(w->y[i] + at, y);
