@@ -3,8 +3,9 @@
  *
  * FASTA: lines '>' name [comment], then sequence lines until the next '>'. FASTQ: '@' name, sequence lines until '+',
  * as many quality bytes as bases. Blank lines between records, CR LF and blanks inside sequence lines are taken.
- * Refuses: text before the first header, headers without a name, a zero byte in a header, FASTQ records cut short or
- * with too many qualities, gzip and BGZF streams that end early (BGZF: without the end marker), files without records.
+ * Refuses: text before the first header, headers without a name (unless they are taken), a zero byte in a header, FASTQ
+ * records cut short or with too many qualities, gzip and BGZF streams that end early (BGZF: without the end marker),
+ * files without records.
  */
 #include "genomics/fasta.h"
 
@@ -25,6 +26,7 @@ struct dna_fasta {
     char *path;
     char marker; /* '>' or '@'; 0 before the first record */
     int at_end;
+    int unnamed;     /* headers without a name are taken */
     int64_t line;    /* of the next unread byte, from 1 */
     int64_t records; /* begun so far */
     dna_text quality, header;
@@ -64,6 +66,10 @@ void dna_fasta_close(dna_fasta *f) {
     dna_text_fini(&f->header);
     mb_free(f->path);
     mb_free(f);
+}
+
+void dna_fasta_take_unnamed(dna_fasta *f) {
+    f->unnamed = 1;
 }
 
 int dna_fasta_is_fastq(const dna_fasta *f) {
@@ -167,14 +173,16 @@ static int take_header(dna_fasta *f, dna_record *r, mb_err *e) {
         return rc;
     if (memchr(h->data, 0, (size_t)h->n))
         return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": zero byte in the header line", f->path, r->line);
-    size_t name = strcspn(h->data, " \t"), comment = name + strspn(h->data + name, " \t");
-    if (name == 0)
+    const size_t blank = f->unnamed ? strspn(h->data, " \t") : 0;
+    const size_t name = strcspn(h->data + blank, " \t");
+    const size_t comment = blank + name + strspn(h->data + blank + name, " \t");
+    if (name == 0 && !f->unnamed)
         return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": header without a name after '%c'", f->path, r->line, f->marker);
     r->name.n = r->comment.n = r->contig.n = 0;
-    if ((rc = dna_text_add(&r->name, h->data, (int64_t)name, e)) ||
+    if ((rc = dna_text_add(&r->name, h->data + blank, (int64_t)name, e)) ||
         (rc = dna_text_add(&r->comment, h->data + comment, h->n - (int64_t)comment, e)))
         return rc;
-    return dna_text_add(&r->contig, h->data, (int64_t)name, e);
+    return dna_text_add(&r->contig, h->data + blank, (int64_t)name, e);
 }
 
 static int take_fasta_bases(dna_fasta *f, dna_record *r, mb_err *e) {

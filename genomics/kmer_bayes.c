@@ -14,8 +14,7 @@ struct dna_kmer_bayes {
     float *word;      /* (4^k, n_labels) log P(w|c) */
 };
 
-/* Calls for each word of a sequence and of its reverse complement, without tables of complements: the code of T is 3
- * less that of A, of G 3 less that of C, so the complement of x is 3 - x. */
+/* The last k bases as a word, and its reverse complement: codes run A C G T, so that the complement of x is 3 - x. */
 typedef struct words {
     int k, have;
     uint32_t forward, backward, mask;
@@ -37,8 +36,7 @@ static words words_start(int k) {
     return (words){.k = k, .mask = (1u << 2 * k) - 1};
 }
 
-/* Counts into b->word, then turns counts into logarithms. Counts are whole numbers in floats' place only up to 2^24, so
- * they are kept as doubles. */
+/* Words of both strands into count (4^k, n_labels), examples of each class into prior. */
 static void count_words(const dna_kmer_bayes *b, const dna_labelled *d, const int64_t *index, int64_t n,
                         double *count) {
     const int C = b->n_labels;

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <htslib/bgzf.h>
+#include <htslib/hfile.h>
 #include <htslib/kstring.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,8 +13,8 @@
 #include <strings.h>
 
 #include "core/mem.h"
+#include "genomics/fasta.h"
 #include "genomics/genome.h"
-#include "genomics/reader.h"
 #include "genomics/table.h"
 
 static const char *file_of(const dna_builder *b) {
@@ -190,7 +191,9 @@ static int add_row(dna_builder *b, dna_table *t, const columns *c, const char **
 int dna_read_table(dna_builder *b, dna_table *t, mb_err *e) {
     columns c = {0};
     int rc = dna_table_next(t, e);
-    if (rc > 0)
+    if (rc == 0)
+        rc = mb_fail(e, MB_FORMAT, "%s: holds no line, expected a header", t->path);
+    else if (rc > 0)
         rc = find_columns(b, t, &c, e);
     const char **label = mb_calloc((size_t)c.n_labels + 1, sizeof *label);
     int32_t *column = mb_calloc((size_t)c.n_labels + 1, sizeof *column);
@@ -290,19 +293,21 @@ static int add_record(dna_builder *b, dna_record *r, const char *given, pattern 
 }
 
 int dna_read_fasta(dna_builder *b, const char *given, mb_err *e) {
-    char *inputs[1] = {(char *)(uintptr_t)file_of(b)};
-    const dna_reader_options o = {.duplicates = DNA_DUPLICATES_KEEP};
-    dna_reader *reader = NULL;
+    dna_fasta *fasta = NULL;
     dna_record r;
     pattern p = {""};
     dna_record_init(&r);
+    r.file = file_of(b);
     int rc = b->o->without_labels ? MB_OK : dna_builder_columns(b, NULL, 1, e);
+    hFILE *in = rc ? NULL : hopen(r.file, "r");
     if (!rc)
-        rc = dna_reader_open(&reader, inputs, 1, &o, e);
-    while (!rc && (rc = dna_reader_next(reader, &r, e)) > 0)
+        rc = in ? dna_fasta_open(&fasta, in, r.file, e) : mb_fail_errno(e, MB_IO, "%s: cannot be opened", r.file);
+    if (!rc)
+        dna_fasta_take_unnamed(fasta); /* what labels stand beside is often numbered, not named */
+    while (!rc && (rc = dna_fasta_next(fasta, &r, e)) > 0)
         rc = add_record(b, &r, given, &p, e);
     dna_record_fini(&r);
-    dna_reader_close(reader);
+    dna_fasta_close(fasta);
     return rc;
 }
 

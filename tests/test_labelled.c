@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/file.h"
 #include "core/mem.h"
 #include "genomics/labelled.h"
 #include "genomics/table.h"
@@ -148,6 +149,11 @@ static void fasta_headers(void **state) {
        "s1:ACGT=1 s2|label=neg|y:NN=0 ");
     is(scratch_text("f.fa", ">s1|1\nAC\n>s2|x|0\nGG\n"), &NOTHING, DNA_TASK_CLASS, "0|1", "s1|1:AC=1 s2|x|0:GG=0 ");
     is(scratch_text("f.fa", ">s1 long name 7\nAC\n>s1 5\nGG\n"), &NOTHING, DNA_TASK_CLASS, "5|7", "s1:AC=1 s1:GG=0 ");
+    is(scratch_text("f.fa", "> 12 label=b\nAC\n>\tlabel=a\nGG\n"), &NOTHING, DNA_TASK_CLASS, "a|b",
+       "12:AC=1 label=a:GG=0 ");
+    char *given = mb_asprintf("%s=x", scratch_gzip("f.fa.gz", ">\nAC\n> 7\nGG\n"));
+    is(given, &NOTHING, DNA_TASK_CLASS, "x", ":AC=0 7:GG=0 ");
+    mb_free(given);
     const dna_labelled_options o = {.header = "k="};
     is(scratch_text("f.fa", ">s1 k=7;label=3\nAC\n>s1 k=5\nGG\n"), &o, DNA_TASK_CLASS, "5|7", "s1:AC=1 s1:GG=0 ");
     assert_int_equal(read_one(scratch_text("f.fa", ">s1 k=7\nAC\n>s2 x\nAC\n"), &o), MB_FORMAT);
@@ -213,6 +219,7 @@ static void wrong_tables(void **state) {
     } WRONG[] = {
         {"", "is empty"},
         {"\n \n", "is empty"},
+        {"\xef\xbb\xbf\xef\xbb\xbf", "holds no line"},
         {"seq,label\n", "holds no example"},
         {"ACGT,1\nGG,0\n", "w.csv:1:1: found the columns ACGT, 1; expected a header line with a sequence column"},
         {"seq,x\nA,1\n", "expected a header line with a label column (label|labels|class|target|y)"},
@@ -344,7 +351,10 @@ static void every_allocation_may_fail(void **state) {
 
 static void real_files(void **state) {
     (void)state;
-    if (!shared_dir()) {
+    char *there = shared_dir() ? mb_asprintf("%s/data/genomics/labelled", shared_dir()) : NULL;
+    const int absent = !there || !mb_dir_exists(there);
+    mb_free(there);
+    if (absent) {
         printf("SKIP: no shared data (set SEQMAMBA_SHARED)\n");
         skip();
     }
