@@ -346,6 +346,18 @@ static int read_one(const char *path, mb_gradient *g, mb_optimizer *o, mb_err *e
     return rc == MB_OK ? rc : mb_err_context(e, "%s", path);
 }
 
+int mb_checkpoint_load(const char *dir, int64_t step, mb_gradient *g, mb_optimizer *o, mb_train_state *s, mb_err *e) {
+    char *path = mb_checkpoint_path(dir, step);
+    int64_t updates = 0;
+    int rc = path ? read_state(path, s, &updates, e) : mb_fail(e, MB_NOMEM, "no memory for a checkpoint");
+    if (rc == MB_OK)
+        rc = read_one(path, g, o, e);
+    if (rc == MB_OK)
+        *mb_optimizer_steps(o) = updates;
+    mb_free(path);
+    return rc;
+}
+
 int mb_checkpoint_resume(const char *dir, mb_gradient *g, mb_optimizer *o, mb_train_state *s, int *found, mb_err *e) {
     steps all;
     mb_err first = {0};

@@ -29,6 +29,9 @@ int mb_checkpoint_save(const char *dir, mb_gradient *g, mb_optimizer *o, const m
  * error when there are some and none is whole, or when the fingerprint differs (the text names both). */
 int mb_checkpoint_resume(const char *dir, mb_gradient *g, mb_optimizer *o, mb_train_state *s, int *found,
                          mb_err *e) MB_MUST_USE;
+/* The one of a given step, as above. */
+int mb_checkpoint_load(const char *dir, int64_t step, mb_gradient *g, mb_optimizer *o, mb_train_state *s,
+                       mb_err *e) MB_MUST_USE;
 /* Removes all but the newest `keep` and the one of step `pinned`, and what unfinished ones left behind. */
 int mb_checkpoint_prune(const char *dir, int keep, int64_t pinned, mb_err *e) MB_MUST_USE;
 /* DIR/step-00001000; mb_free. */
