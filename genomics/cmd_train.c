@@ -140,8 +140,8 @@ static int make_windows(job *j, mb_err *e) {
     if (rc == MB_OK)
         rc = dna_windows_create(&j->windows, &j->corpus, &j->splits.part[DNA_SPLIT_TRAIN], &j->masking, &windows, e);
     if (rc == MB_OK && j->splits.part[DNA_SPLIT_VALID].n > 0)
-        rc = dna_grid_make(&j->grid, &j->corpus, &j->splits.part[DNA_SPLIT_VALID], v->window, least, v->evaluation_windows,
-                           v->most_n, e);
+        rc = dna_grid_make(&j->grid, &j->corpus, &j->splits.part[DNA_SPLIT_VALID], v->window, least,
+                           v->evaluation_windows, v->most_n, e);
     return rc;
 }
 
