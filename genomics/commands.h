@@ -3,5 +3,5 @@
 #define DNA_COMMANDS_H
 #include "core/options.h"
 
-extern const mb_verb dna_embed_verb, dna_score_verb, dna_info_verb, dna_train_verb;
+extern const mb_verb dna_embed_verb, dna_score_verb, dna_info_verb, dna_train_verb, dna_card_verb;
 #endif
