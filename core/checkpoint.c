@@ -46,7 +46,7 @@ static int state_tensors(tensors *t, mb_gradient *g, mb_optimizer *o, mb_err *e)
     int n;
     const mb_trainable *w = mb_optimizer_tensors(o, &n);
     t->n = 0;
-    t->at = mb_calloc((size_t)n + 3, sizeof *t->at);
+    t->at = mb_calloc((size_t)n + 4, sizeof *t->at);
     if (!t->at)
         return mb_fail(e, MB_NOMEM, "no memory for a checkpoint");
     add_tensor(t, "first_moment", mb_optimizer_first(o), mb_optimizer_floats(o));
@@ -57,6 +57,30 @@ static int state_tensors(tensors *t, mb_gradient *g, mb_optimizer *o, mb_err *e)
         if (!of_model(g, &w[i]))
             add_tensor(t, w[i].name, w[i].w, w[i].n);
     return MB_OK;
+}
+
+/* States carried from batch to batch: as many as the checkpoint has. */
+static const char CARRIED[] = "carried";
+
+static void add_carried(tensors *t, mb_gradient *g) {
+    size_t n;
+    const float *state = mb_gradient_carried(g, &n);
+    if (n > 0)
+        add_tensor(t, CARRIED, (float *)(uintptr_t)state, (int64_t)n);
+}
+
+static int read_carried(const mb_weights *w, const char *file, mb_gradient *g, mb_err *e) {
+    const mb_tensor *from = mb_weights_find(w, CARRIED);
+    if (!from)
+        return MB_OK;
+    float *state = from->dtype == MB_F32 ? mb_malloc((size_t)from->count * sizeof *state) : NULL;
+    if (!state)
+        return mb_fail(e, from->dtype == MB_F32 ? MB_NOMEM : MB_FORMAT, "%s: cannot take over its carried states",
+                       file);
+    mb_tensor_to_f32(from, 0, from->count, state);
+    int rc = mb_gradient_set_carried(g, state, (size_t)from->count, e);
+    mb_free(state);
+    return rc;
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------------------
@@ -110,8 +134,10 @@ static int write_files(const char *dir, mb_gradient *g, mb_optimizer *o, const m
         rc = mb_config_write(&m->config, config, e);
     if (rc == MB_OK)
         rc = mb_params_save(m->params, &m->config, model, e);
-    if (rc == MB_OK)
+    if (rc == MB_OK) {
+        add_carried(&t, g);
         rc = mb_safetensors_write(state, t.at, t.n, NULL, e);
+    }
     if (rc == MB_OK)
         rc = write_state(dir, s, *mb_optimizer_steps(o), e);
     mb_free(t.at);
@@ -333,6 +359,8 @@ static int read_tensors(const char *path, mb_gradient *g, mb_optimizer *o, mb_er
         else
             mb_tensor_to_f32(from, 0, from->count, (float *)(uintptr_t)t.at[i].data);
     }
+    if (rc == MB_OK)
+        rc = read_carried(w, file, g, e);
     mb_free(t.at);
     mb_weights_close(w);
     mb_free(file);

@@ -33,6 +33,9 @@ struct mb_gradient {
     mb_arena arena;
     layout at;
     int slots;
+    float *carry[2]; /* (n_layer, lanes, carry floats): [turn] read by the batch at hand, the other written */
+    size_t carry_floats;
+    int turn, carrying;
     int *holder; /* (n_layer) which layer's inside slot i holds; -1 none */
 };
 
@@ -104,6 +107,8 @@ void mb_gradient_destroy(mb_gradient *g) {
     mb_rows_table_free(&g->rows);
     mb_params_free(g->sums);
     mb_model_destroy(g->m);
+    mb_big_free(g->carry[0], g->carry_floats * sizeof(float));
+    mb_big_free(g->carry[1], g->carry_floats * sizeof(float));
     mb_free(g->first);
     mb_free(g->holder);
     mb_free(g);
@@ -214,6 +219,69 @@ static int reserve(mb_gradient *g, mb_err *e) {
     for (int i = 0; i < g->m->config.n_layer; i++)
         g->holder[i] = -1;
     return MB_OK;
+}
+
+/* ---- states carried from batch to batch -----------------------------------------------------------------------------
+ */
+
+static size_t carried_by_layer(const mb_gradient *g, int layer) {
+    const mb_mixer *mixer = g->m->mixer[layer];
+    return mixer->class->training->carry_floats(mixer);
+}
+
+static int make_carry(mb_gradient *g, size_t floats, mb_err *e) {
+    if (g->carry_floats == floats)
+        return MB_OK;
+    for (int i = 0; i < 2; i++) {
+        mb_big_free(g->carry[i], g->carry_floats * sizeof(float));
+        g->carry[i] = NULL;
+    }
+    g->carry_floats = 0;
+    float *one = mb_big_alloc(floats * sizeof(float)), *other = mb_big_alloc(floats * sizeof(float));
+    if (!one || !other) {
+        mb_big_free(one, floats * sizeof(float));
+        mb_big_free(other, floats * sizeof(float));
+        return mb_fail(e, MB_NOMEM, "no memory for %zu bytes of carried states", 2 * floats * sizeof(float));
+    }
+    g->carry[0] = one;
+    g->carry[1] = other;
+    g->carry_floats = floats;
+    return MB_OK;
+}
+
+/* What the last carrying batch left becomes what this one begins with. */
+static int begin_carry(mb_gradient *g, const mb_batch *b, mb_err *e) {
+    size_t floats = 0;
+    g->carrying = b->carries;
+    if (!b->carries)
+        return MB_OK;
+    for (int l = 0; l < g->m->config.n_layer; l++) {
+        const size_t each = carried_by_layer(g, l);
+        if (each == 0)
+            return mb_fail(e, MB_NOTSUP, "only models that run from left to right carry states from batch to batch");
+        floats += each * (size_t)g->rows.b.lanes;
+    }
+    if (b->continues && floats != g->carry_floats)
+        return mb_fail(e, MB_RANGE, "a batch of %d sequences cannot go on where another number of them ended", b->n);
+    int rc = make_carry(g, floats, e);
+    if (rc != MB_OK)
+        return rc;
+    g->turn = !g->turn;
+    if (!b->continues)
+        memset(g->carry[g->turn], 0, floats * sizeof(float));
+    return MB_OK;
+}
+
+const float *mb_gradient_carried(const mb_gradient *g, size_t *n) {
+    *n = g->carry_floats;
+    return g->carry[!g->turn];
+}
+
+int mb_gradient_set_carried(mb_gradient *g, const float *state, size_t n, mb_err *e) {
+    int rc = make_carry(g, n, e);
+    if (rc == MB_OK && n > 0)
+        memcpy(g->carry[!g->turn], state, n * sizeof(float));
+    return rc;
 }
 
 /* ---- items on workers -----------------------------------------------------------------------------------------------
@@ -331,6 +399,13 @@ static work work_on(mb_gradient *g, int layer) {
                            .states = g->at.states + (size_t)layer * g->at.state_floats,
                            .space = g->at.space + slot * g->at.space_floats,
                            .grad = &g->sums->layer[layer]};
+    if (g->carrying) {
+        size_t at = 0;
+        for (int l = 0; l < layer; l++)
+            at += carried_by_layer(g, l) * (size_t)g->rows.b.lanes;
+        w.t.carry_in = g->carry[g->turn] + at;
+        w.t.carry_out = g->carry[!g->turn] + at;
+    }
     return w;
 }
 
@@ -352,6 +427,8 @@ int mb_gradient_forward(mb_gradient *g, const mb_batch *b, mb_err *e) {
     int rc = mb_rows_table_make(&g->rows, b->length, b->n, mb_model_strands(g->m), g->m->tile, e);
     if (rc == MB_OK)
         rc = reserve(g, e);
+    if (rc == MB_OK)
+        rc = begin_carry(g, b, e);
     if (rc != MB_OK)
         return rc;
     place_tokens(g, b);

@@ -24,6 +24,10 @@ typedef struct mb_batch {
     int n;
     const int64_t *length; /* (n) >= 1 */
     const int32_t *token;  /* (sum of lengths) */
+    /* Truncated back-propagation, causal models only: 1 = carry states. Sequence i goes on where sequence i of the last
+     * carrying batch ended if `continues` is 1, and begins anew if it is 0; the gradient ends at the seam. The number
+     * of sequences must then be the same. Batches that do not carry in between change nothing. */
+    int carries, continues;
 } mb_batch;
 
 typedef struct mb_gradient_plan {
@@ -45,6 +49,10 @@ mb_params *mb_gradient_sums(mb_gradient *g);
 /* After parameters were changed. */
 int mb_gradient_refresh(mb_gradient *g, mb_err *e) MB_MUST_USE;
 void mb_gradient_zero(mb_gradient *g);
+
+/* The carried states, for checkpoints: *n floats, 0 when there are none. set: as they were got. */
+const float *mb_gradient_carried(const mb_gradient *g, size_t *n);
+int mb_gradient_set_carried(mb_gradient *g, const float *state, size_t n, mb_err *e) MB_MUST_USE;
 
 /* What a batch of these lengths takes. */
 int mb_gradient_plan_make(const mb_gradient *g, const int64_t *length, int n, mb_gradient_plan *plan,

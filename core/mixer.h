@@ -96,6 +96,8 @@ typedef struct mb_train_layer {
     float *d_u;            /* (rows,D) written by the backward stages */
     float *states;         /* state_floats: from the forward stages to the backward ones, never written between */
     float *space;          /* space_floats: as the forward stages of this layer left it */
+    const float *carry_in; /* (lanes, carry_floats) state before each lane; NULL: zeros. No gradient flows into it */
+    float *carry_out;      /* (lanes, carry_floats) state after each lane, written by the forward stages; or NULL */
     mb_layer_params *grad; /* added to; its pointers are to memory that may be written */
 } mb_train_layer;
 
@@ -109,6 +111,7 @@ typedef struct mb_mixer_training {
     size_t (*state_floats)(const mb_mixer *m, const mb_batch_rows *b);
     size_t (*space_floats)(const mb_mixer *m, const mb_batch_rows *b);
     size_t (*scratch_floats)(const mb_mixer *m, int tile); /* of one worker */
+    size_t (*carry_floats)(const mb_mixer *m);             /* of one lane; 0: cannot go on after the end of a batch */
     int (*items)(const mb_mixer *m, const mb_batch_rows *b, int stage);
     int (*item)(const mb_mixer *m, const mb_train_layer *t, int stage, int item, const mbk_ctx *ctx, float *scratch);
 } mb_mixer_training;

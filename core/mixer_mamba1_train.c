@@ -135,6 +135,17 @@ static space space_of(const mamba *m, const mb_train_layer *t) {
     return s;
 }
 
+/* What a lane carries to the next batch: (K-1,E) inputs of the convolution, oldest first, then (N,E) states, block
+ * after block. Causal mixers only. */
+static size_t carry_floats(const mb_mixer *mixer) {
+    const mamba *m = as_mamba(mixer);
+    return m->n_dir == 1 ? ((size_t)m->K - 1 + (size_t)m->N) * (size_t)m->E : 0;
+}
+
+static size_t conv_carry(const mamba *m) {
+    return ((size_t)m->K - 1) * (size_t)m->E;
+}
+
 static float *state_at(const mamba *m, const scan_space *c, int tile, int block) {
     return c->states + (size_t)m->N * ((size_t)tile * (size_t)m->E + (size_t)block * CHANNEL_BLOCK);
 }
@@ -175,8 +186,10 @@ static int run_in(const mamba *m, const mb_train_layer *t, const space *s, const
 
 /* The K-1 inputs before a tile, oldest first, in the direction of the scan: state (K-1,E). after: how many rows of the
  * lane follow it, K-1 at most. */
-static int conv_state(const mamba *m, const mb_batch_rows *b, const float *xz, const mb_batch_tile *tile, int reverse,
+static int conv_state(const mamba *m, const mb_train_layer *t, const float *xz, const mb_batch_tile *tile, int reverse,
                       float *state) {
+    const mb_batch_rows *b = t->b;
+    const float *before = t->carry_in ? t->carry_in + (size_t)tile->lane * carry_floats(&m->base) : NULL;
     const int64_t low = b->lane_at[tile->lane], high = b->lane_at[tile->lane + 1];
     for (int j = 0; j < m->K - 1; j++) {
         const int back = m->K - 1 - j;
@@ -184,6 +197,8 @@ static int conv_state(const mamba *m, const mb_batch_rows *b, const float *xz, c
         float *to = state + (size_t)j * (size_t)m->E;
         if (at >= low && at < high)
             memcpy(to, row(xz, at, 2 * m->E), (size_t)m->E * sizeof(float));
+        else if (before && at < low && low - at < m->K)
+            memcpy(to, before + ((size_t)m->K - 1 - (size_t)(low - at)) * (size_t)m->E, (size_t)m->E * sizeof(float));
         else
             memset(to, 0, (size_t)m->E * sizeof(float));
     }
@@ -198,7 +213,7 @@ static int run_conv(const mamba *m, const mb_train_layer *t, const space *s, int
     const float *xz = s->branch[branch_of(m, scan)].xz;
     const int reverse = direction_of(m, t, scan);
     float *rank = row_w(c->rank, tile->at, m->R), *xdbl = row_w(c->xdbl, tile->at, m->X);
-    (void)conv_state(m, t->b, xz, tile, reverse, scratch);
+    (void)conv_state(m, t, xz, tile, reverse, scratch);
     const mbk_conv conv = {.L = tile->rows,
                            .E = m->E,
                            .K = m->K,
@@ -221,11 +236,30 @@ static int run_conv(const mamba *m, const mb_train_layer *t, const space *s, int
     return rc == MB_OK ? m->ops->linear_fwd(ctx, d->dt_proj, tile->rows, rank, row_w(c->dt, tile->at, m->E), 0) : rc;
 }
 
+/* The last K-1 inputs of a lane, those carried into it where it is shorter. */
+static void carry_conv(const mamba *m, const mb_train_layer *t, const space *s, const mb_batch_tile *tile) {
+    const int64_t low = t->b->lane_at[tile->lane], high = t->b->lane_at[tile->lane + 1];
+    const size_t lane = (size_t)tile->lane * carry_floats(&m->base), row_bytes = (size_t)m->E * sizeof(float);
+    if (!t->carry_out || tile->at + tile->rows != high)
+        return;
+    for (int j = 0; j < m->K - 1; j++) {
+        const int64_t at = high - (m->K - 1) + j;
+        float *to = t->carry_out + lane + (size_t)j * (size_t)m->E;
+        if (at >= low)
+            memcpy(to, row(s->branch[0].xz, at, 2 * m->E), row_bytes);
+        else if (t->carry_in)
+            memcpy(to, t->carry_in + lane + (size_t)(m->K - 1 - (low - at)) * (size_t)m->E, row_bytes);
+        else
+            memset(to, 0, row_bytes);
+    }
+}
+
 static int run_convs(const mamba *m, const mb_train_layer *t, const space *s, const mb_batch_tile *tile,
                      const mbk_ctx *ctx, float *scratch) {
     int rc = MB_OK;
     for (int i = 0; i < m->n_dir && rc == MB_OK; i++)
         rc = run_conv(m, t, s, i, tile, ctx, scratch);
+    carry_conv(m, t, s, tile);
     return rc;
 }
 
@@ -245,7 +279,11 @@ static int run_scan(const mamba *m, const mb_train_layer *t, const space *s, int
     const size_t state = (size_t)m->N * (size_t)channels * sizeof(float);
     const int tiles = t->b->lane_tile[lane + 1] - t->b->lane_tile[lane];
     int rc = MB_OK;
-    memset(scratch, 0, state);
+    const size_t carried = (size_t)lane * carry_floats(&m->base) + conv_carry(m) + (size_t)m->N * (size_t)from;
+    if (t->carry_in)
+        memcpy(scratch, t->carry_in + carried, state);
+    else
+        memset(scratch, 0, state);
     for (int k = 0; k < tiles && rc == MB_OK; k++) {
         const int i = tile_in_order(t->b, lane, k, reverse);
         const mb_batch_tile *tile = &t->b->tile[i];
@@ -260,6 +298,8 @@ static int run_scan(const mamba *m, const mb_train_layer *t, const space *s, int
         run.ldyadd = m->E;
         rc = m->ops->scan_fwd(ctx, &run);
     }
+    if (t->carry_out)
+        memcpy(t->carry_out + carried, scratch, state);
     return rc;
 }
 
@@ -472,7 +512,7 @@ static int back_conv(const mamba *m, const mb_train_layer *t, const space *s, in
                                       .K = m->K,
                                       .reverse = reverse,
                                       .silu = 1,
-                                      .after = conv_state(m, t->b, r->xz, tile, reverse, state),
+                                      .after = conv_state(m, t, r->xz, tile, reverse, state),
                                       .accumulate = accumulate,
                                       .x = row(r->xz, tile->at, 2 * m->E) + from,
                                       .ldx = 2 * (ptrdiff_t)m->E,
@@ -717,5 +757,6 @@ const mb_mixer_training mb_mamba1_training = {.forward_stages = FORWARD_STAGES,
                                               .state_floats = state_floats,
                                               .space_floats = space_floats,
                                               .scratch_floats = scratch_floats,
+                                              .carry_floats = carry_floats,
                                               .items = items,
                                               .item = item};

@@ -85,6 +85,11 @@ static int check_objective(const job *j, mb_err *e) {
         return mb_fail(e, MB_NOTSUP, "%s has no language-model head to train", j->v->model);
     if (j->v->objective == DNA_CAUSAL && !causal)
         return mb_fail(e, MB_USAGE, "--objective causal: %s sees both sides of each base; use mlm", j->v->model);
+    if (j->v->chain > 1 && !causal)
+        return mb_fail(e, MB_USAGE, "--chain: only models that run from left to right carry a state; %s does not",
+                       j->v->model);
+    if (j->v->chain > 1 && j->v->micro_batches > 1)
+        return mb_fail(e, MB_USAGE, "--chain needs --micro-batches 1: take fewer or shorter windows to save memory");
     if (j->v->objective == DNA_MLM && c->mixer == MB_MIXER_MAMBA1)
         mb_warn("%s runs from left to right: with mlm it sees only what is left of a masked base", j->v->model);
     return MB_OK;
@@ -121,6 +126,7 @@ static int make_windows(job *j, mb_err *e) {
                                          .min_length = v->min_window,
                                          .batch_windows = v->batch_windows,
                                          .batch_tokens = v->batch_tokens,
+                                         .chain = v->chain,
                                          .reverse = v->reverse >= 0   ? v->reverse
                                                     : j->config->rcps ? 0
                                                                       : 0.5,
@@ -178,6 +184,7 @@ static int make_trainer(job *j, mb_err *e) {
                              .grid = j->grid.n > 0 ? &j->grid : NULL,
                              .masking = &j->masking,
                              .seed = (uint64_t)j->run->globals.seed,
+                             .carries = v->chain > 1,
                              .micro_batches = (int)v->micro_batches,
                              .held_out_tokens = 32768};
     return rc == MB_OK ? dna_pretrain_init(&j->task, e) : rc;
@@ -192,16 +199,16 @@ static int take_fingerprint(job *j, mb_err *e) {
         return rc;
     char *text = mb_asprintf(
         "1 model %s %s seed %" PRId64 " corpus %" PRIu32 " %" PRId64 " splits %s %" PRId64
-        " %.17g %.17g window %" PRId64 " %" PRId64 " batch %" PRId64 " %" PRId64 " %" PRId64
+        " %.17g %.17g window %" PRId64 " %" PRId64 " batch %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
         " draw %.17g %.17g %.17g %" PRId64 " mask %d %.17g %.17g %.17g %d %.17g steps %" PRId64
         " rate %.17g %.17g %.17g %.17g %.17g %d "
         "adam %.17g %.17g %.17g %.17g %d %.17g %.17g precision %d device %s evaluation %" PRId64 " %" PRId64
         " %" PRId64,
         v->model, digest, j->run->globals.seed, j->corpus.crc, j->corpus.n, v->splits ? v->splits : "", v->block,
-        v->valid, v->test, v->window, v->min_window, v->batch_tokens, v->batch_windows, v->micro_batches, v->alpha,
-        v->reverse, v->most_n, v->tries, v->objective, v->mask_rate, v->mask_shown, v->mask_random, v->replacement,
-        v->soft_weight, v->steps, v->rate, v->rate_least, v->rate_start, v->warmup, v->decay_share, v->schedule,
-        v->beta1, v->beta2, v->epsilon, v->weight_decay, v->norms_decay, v->clip, v->average, v->precision,
+        v->valid, v->test, v->window, v->min_window, v->batch_tokens, v->batch_windows, v->micro_batches, v->chain,
+        v->alpha, v->reverse, v->most_n, v->tries, v->objective, v->mask_rate, v->mask_shown, v->mask_random,
+        v->replacement, v->soft_weight, v->steps, v->rate, v->rate_least, v->rate_start, v->warmup, v->decay_share,
+        v->schedule, v->beta1, v->beta2, v->epsilon, v->weight_decay, v->norms_decay, v->clip, v->average, v->precision,
         j->run->globals.device, v->evaluate_every, v->evaluation_windows, v->patience);
     if (!text)
         return mb_fail(e, MB_NOMEM, "no memory for the digest of the settings");

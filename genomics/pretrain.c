@@ -27,12 +27,17 @@ int dna_pretrain_micro(const dna_pretrain *p, uint64_t step, int micro, int *fir
     return (int)(n * (micro + 1) / p->micro_batches) - *first;
 }
 
-static int run_batch(const dna_pretrain *p, const dna_train_batch *b, int with_gradient, mb_train_sums *r, mb_err *e) {
-    const mb_batch batch = {b->n, b->length, b->token};
+static int run_batch(const dna_pretrain *p, const dna_train_batch *b, int with_gradient, int continues,
+                     mb_train_sums *r, mb_err *e) {
+    const mb_batch batch = {.n = b->n,
+                            .length = b->length,
+                            .token = b->token,
+                            .carries = with_gradient && p->carries,
+                            .continues = continues};
     const mb_lm_targets targets = {b->target, b->weight, DNA_IGNORE};
     mb_lm_result l = {0};
     r->tokens += b->tokens;
-    if (b->sums.targets == 0) /* windows of N alone: nothing to learn, and no NaN */
+    if (b->sums.targets == 0 && !batch.carries) /* windows of N alone: nothing to learn, and no NaN */
         return MB_OK;
     int rc = mb_gradient_forward(p->g, &batch, e);
     if (rc == MB_OK)
@@ -53,7 +58,7 @@ static int gradient(void *user, int64_t step, int micro, mb_train_sums *r, mb_er
     if (n == 0)
         return MB_OK;
     dna_windows_fill(p->windows, (uint64_t)step, first, n, &p->batch);
-    return run_batch(p, &p->batch, 1, r, e);
+    return run_batch(p, &p->batch, 1, dna_windows_continue(p->windows, (uint64_t)step), r, e);
 }
 
 static int evaluate(void *user, mb_train_sums *r, mb_err *e) {
@@ -63,7 +68,7 @@ static int evaluate(void *user, mb_train_sums *r, mb_err *e) {
         n = dna_grid_fill(p->grid, p->corpus, p->masking, p->seed, first, &p->held_out);
         if (n == 0)
             break;
-        rc = run_batch(p, &p->held_out, 0, r, e);
+        rc = run_batch(p, &p->held_out, 0, 0, r, e);
     }
     return rc;
 }

@@ -11,6 +11,7 @@ typedef struct dna_pretrain {
     const dna_grid *grid; /* held-out windows */
     const dna_masking *masking;
     uint64_t seed;            /* of the masks of held-out windows */
+    int carries;              /* states pass from step to step: truncated back-propagation */
     int micro_batches;        /* parts that the windows of a step are cut into */
     dna_train_batch batch;    /* of a micro-batch */
     dna_train_batch held_out; /* some windows of the grid */

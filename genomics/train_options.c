@@ -35,6 +35,11 @@ const mb_option dna_train_options[] = {
     OPTION(micro_batches, INT, .def = "1", .min = 1, .max = 1e6, .meta = "N",
            .help = "The windows of a step are worked off in so many parts, one after the other, to save memory. The "
                    "result is that of one part, up to rounding."),
+    OPTION(chain, INT, .def = "1", .min = 1, .max = 1e9, .meta = "N",
+           .help =
+               "causal: each window of a step goes on where the one of the step before ended, for N steps; the state "
+               "is carried over, the gradient is not (truncated back-propagation). Sequence N times as long as "
+               "--window is learned from in the memory of one window."),
     OPTION(alpha, FLOAT, .def = "1", .max = 1, .meta = "X",
            .help = "Files are drawn in proportion to (their bases)^X: 1 all bases alike, 0 all files alike."),
     OPTION(reverse, FLOAT, .def = "-1", .min = -1, .max = 1, .meta = "P",

@@ -9,7 +9,7 @@
 typedef struct dna_train_values {
     char *model, *output, *splits;
     /* data */
-    int64_t block, window, min_window, batch_tokens, batch_windows, micro_batches, tries, evaluation_windows;
+    int64_t block, window, min_window, batch_tokens, batch_windows, micro_batches, chain, tries, evaluation_windows;
     double valid, test, most_n, alpha, reverse;
     int alphabet, n_as, ambiguous, gaps, duplicates;
     /* objective */

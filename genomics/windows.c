@@ -198,9 +198,13 @@ int dna_windows_count(const dna_windows *w, uint64_t step) {
     }
 }
 
-dna_window dna_windows_draw(const dna_windows *w, uint64_t step, int index) {
+int dna_windows_continue(const dna_windows *w, uint64_t step) {
+    return step % (uint64_t)w->o.chain != 0;
+}
+
+static dna_window draw_whole(const dna_windows *w, uint64_t step, int index) {
     const uint64_t lengths = dna_draw_key(w->o.seed, DNA_DRAW_LENGTH, step);
-    const int64_t length = draw_length(w, lengths, index);
+    const int64_t length = draw_length(w, lengths, index) * w->o.chain;
     dna_window window;
     mb_rng r;
     MB_ASSERT(index >= 0);
@@ -213,6 +217,15 @@ dna_window dna_windows_draw(const dna_windows *w, uint64_t step, int index) {
     }
     if (mb_rng_uniform(&r) < w->o.reverse) /* drawn last: the places are the same with and without it */
         window.strand = '-';
+    return window;
+}
+
+/* A chain is drawn as one long window by its first step; the others take their pieces of it, in reading direction. */
+dna_window dna_windows_draw(const dna_windows *w, uint64_t step, int index) {
+    const uint64_t chain = (uint64_t)w->o.chain, piece = step % chain;
+    dna_window window = draw_whole(w, step - piece, index);
+    window.length /= w->o.chain;
+    window.start += window.length * (int64_t)(window.strand == '-' ? chain - 1 - piece : piece);
     return window;
 }
 
@@ -263,12 +276,18 @@ static int check_options(dna_windows_options *o, mb_err *e) {
     const int64_t most_tokens = (int64_t)1 << 40;
     if (o->min_length == 0)
         o->min_length = o->length;
+    if (o->chain == 0)
+        o->chain = 1;
+    if (o->chain < 1 || (o->chain > 1 && o->min_length != o->length))
+        return mb_fail(e, MB_RANGE, "chains of %" PRId64 " windows: expected 1 or more, and windows of one length",
+                       o->chain);
     if (o->length < 1 || o->min_length < 1 || o->min_length > o->length)
         return mb_fail(e, MB_RANGE, "windows of %" PRId64 " to %" PRId64 " bases: expected 1 or more, the least first",
                        o->min_length, o->length);
     if (o->batch_windows < 0 || (o->batch_windows == 0 && o->batch_tokens < 1))
         return mb_fail(e, MB_RANGE, "a batch needs a number of windows or of tokens above 0");
     if (o->batch_windows > INT32_MAX || o->batch_tokens > most_tokens || o->length > most_tokens ||
+        o->chain > most_tokens || o->length > most_tokens / o->chain ||
         (o->batch_windows ? o->batch_windows > most_tokens / o->length
                           : o->batch_tokens / o->min_length > INT32_MAX - 1))
         return mb_fail(e, MB_RANGE, "a batch of %" PRId64 " windows or %" PRId64 " tokens is too large",
@@ -288,10 +307,10 @@ static int check_longest(const dna_windows *w, mb_err *e) {
     for (int i = 0; i < w->groups; i++)
         if (length_at(w, w->group[i].first) > longest)
             longest = length_at(w, w->group[i].first);
-    if (longest >= w->o.length)
+    if (longest >= w->o.length * w->o.chain)
         return MB_OK;
-    return mb_fail(e, MB_RANGE, "no stretch holds a window of %" PRId64 " bases; the longest has %" PRId64, w->o.length,
-                   longest);
+    return mb_fail(e, MB_RANGE, "no stretch holds a window of %" PRId64 " bases%s; the longest has %" PRId64,
+                   w->o.length * w->o.chain, w->o.chain > 1 ? " (a whole chain)" : "", longest);
 }
 
 int dna_windows_create(dna_windows **out, const dna_corpus *c, const dna_split_part *part, const dna_masking *m,

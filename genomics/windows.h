@@ -38,6 +38,8 @@ typedef struct dna_windows_options {
     int64_t batch_windows; /* windows of a step; 0: as many as batch_tokens hold */
     int64_t batch_tokens;  /* windows 0, 1, ... of a step while they fit, but at least one; as it is the long ones that
                               do not fit, they are rarer by a share of about length / batch_tokens */
+    int64_t chain;         /* 0, 1: each step draws anew. More: window i of a step goes on where that of the step before
+                            * ended, for so many steps (truncated back-propagation with carried state); fixed lengths */
     double reverse; /* chance of the reverse strand; 0.5 for models that are not equivariant, 0 for those that are */
     double most_n;  /* windows with a larger share of N and its like are drawn again ... */
     int tries;      /* ... until so many were drawn; the last is taken. > 0 */
@@ -56,6 +58,8 @@ void dna_windows_destroy(dna_windows *w); /* NULL is fine */
 int64_t dna_windows_starts(const dna_windows *w, int64_t length);
 /* Windows of this step's batch. */
 int dna_windows_count(const dna_windows *w, uint64_t step);
+/* 1 when the windows of this step go on where those of the step before ended. */
+int dna_windows_continue(const dna_windows *w, uint64_t step);
 dna_window dna_windows_draw(const dna_windows *w, uint64_t step, int index);
 /* A batch with room for every step. */
 int dna_windows_batch(const dna_windows *w, dna_train_batch *b, mb_err *e) MB_MUST_USE;

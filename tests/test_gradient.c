@@ -77,7 +77,7 @@ static mb_params *copy_of(const mb_model *m) {
 static mb_lm_result run(mb_gradient *g, const problem *p, int weighted, int with_gradient) {
     mb_err e = {0};
     mb_lm_result r = {0};
-    const mb_batch b = {p->n, p->length, p->token};
+    const mb_batch b = {.n = p->n, .length = p->length, .token = p->token};
     const mb_lm_targets t = {p->target, weighted ? p->weight : NULL, IGNORE};
     if (mb_gradient_forward(g, &b, &e) != MB_OK || mb_lm_loss(g, &t, with_gradient, &r, &e) != MB_OK ||
         (with_gradient && mb_gradient_backward(g, &e) != MB_OK))
@@ -434,6 +434,72 @@ static void hidden_rows_are_the_forward_run_s(void **state) {
     }
 }
 
+/* Pieces of a sequence, states carried from one to the next, are the whole: to the bit where they are cut on the grid.
+ */
+static void carried_is_whole(void **state) {
+    (void)state;
+    enum { PIECE = 64, PIECES = 3 };
+    const mb_config c = model_mamba(40, 2, 130);
+    const mb_model_options narrow = {.tile = 32};
+    const int64_t whole[] = {PIECE * PIECES, PIECE * PIECES}, piece[] = {PIECE, PIECE};
+    mb_model *m = model_shaken(&c, NULL);
+    problem p = random_problem(&c, whole, 2, 3);
+    mb_err e = {0};
+    const size_t D = (size_t)c.D;
+    for (int again = 0; again < 2; again++) { /* the insides kept, or made again: the seam must be the same */
+        mb_gradient *one = open_gradient(&c, copy_of(m), &narrow, 2, 0);
+        mb_gradient *cut = open_gradient(&c, copy_of(m), &narrow, 2, again ? 1 : 0);
+        (void)run(one, &p, 0, 0);
+        for (int k = 0; k < PIECES; k++) {
+            int32_t token[2 * PIECE], target[2 * PIECE];
+            for (int i = 0; i < 2; i++) {
+                memcpy(token + i * PIECE, p.token + whole[0] * i + k * PIECE, PIECE * sizeof *token);
+                memcpy(target + i * PIECE, p.target + whole[0] * i + k * PIECE, PIECE * sizeof *target);
+            }
+            const mb_batch b = {2, piece, token, 1, k > 0};
+            const mb_lm_targets t = {target, NULL, IGNORE};
+            mb_lm_result r = {0};
+            assert_int_equal(mb_gradient_forward(cut, &b, &e), MB_OK);
+            for (size_t i = 0; i < 2; i++)
+                assert_memory_equal(mb_gradient_hidden(cut) + i * PIECE * D,
+                                    mb_gradient_hidden(one) + (i * PIECES + (size_t)k) * PIECE * D,
+                                    PIECE * D * sizeof(float));
+            assert_int_equal(mb_lm_loss(cut, &t, 1, &r, &e), MB_OK);
+            assert_int_equal(mb_gradient_backward(cut, &e), MB_OK);
+            problem other = {.n = 1, .length = {5}, .token = token, .target = target};
+            (void)run(cut, &other, 0, 0); /* an evaluation in between changes nothing */
+            size_t n;                     /* nor does a checkpoint */
+            const float *carried = mb_gradient_carried(cut, &n);
+            float *copy = mb_malloc(n * sizeof *copy);
+            memcpy(copy, carried, n * sizeof *copy);
+            assert_int_equal(mb_gradient_set_carried(cut, copy, n, &e), MB_OK);
+            mb_free(copy);
+        }
+        const mb_batch fewer = {1, piece, p.token, 1, 1};
+        assert_int_equal(mb_gradient_forward(cut, &fewer, &e), MB_RANGE);
+        mb_err_clear(&e);
+        mb_gradient_destroy(one);
+        mb_gradient_destroy(cut);
+    }
+    free_problem(&p);
+    mb_model_destroy(m);
+}
+
+static void both_ways_carry_nothing(void **state) {
+    (void)state;
+    const int64_t length = 30;
+    const mb_config c = model_caduceus(16, 2, 0);
+    mb_err e = {0};
+    mb_model *m = model_shaken(&c, NULL);
+    problem p = random_problem(&c, &length, 1, 3);
+    mb_gradient *g = open_gradient(&c, copy_of(m), NULL, 1, 0);
+    const mb_batch b = {1, &length, p.token, 1, 0};
+    assert_int_equal(mb_gradient_forward(g, &b, &e), MB_NOTSUP);
+    mb_gradient_destroy(g);
+    free_problem(&p);
+    mb_model_destroy(m);
+}
+
 static void failed_allocations_leave_nothing(void **state) {
     (void)state;
     const int64_t length[] = {40, 7};
@@ -448,7 +514,7 @@ static void failed_allocations_leave_nothing(void **state) {
         mb_gradient *g = NULL;
         mb_lm_result r = {0};
         const mb_gradient_options o = {.threads = 2, .memory = 1 << 20};
-        const mb_batch b = {p.n, p.length, p.token};
+        const mb_batch b = {.n = p.n, .length = p.length, .token = p.token};
         const mb_lm_targets t = {p.target, NULL, IGNORE};
         mb_mem_fail_nth(n, 0);
         int rc = mb_gradient_create(&g, &c, w, NULL, &o, &e);
@@ -481,6 +547,8 @@ int main(void) {
         cmocka_unit_test(finite_differences),
         cmocka_unit_test(refreshed_is_fresh),
         cmocka_unit_test(hidden_rows_are_the_forward_run_s),
+        cmocka_unit_test(carried_is_whole),
+        cmocka_unit_test(both_ways_carry_nothing),
         cmocka_unit_test(failed_allocations_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

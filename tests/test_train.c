@@ -55,7 +55,7 @@ static int toy_batch(toy *t, uint64_t seed, int64_t step, int with_gradient, mb_
             weight[i * LENGTH + k] = t->poison == step ? NAN : 1;
         }
     }
-    const mb_batch b = {SEQUENCES, length, token};
+    const mb_batch b = {.n = SEQUENCES, .length = length, .token = token};
     const mb_lm_targets targets = {target, weight, -100};
     mb_lm_result l = {0};
     int rc = mb_gradient_forward(t->g, &b, e);

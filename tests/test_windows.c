@@ -206,6 +206,42 @@ static void windows_stay_in_their_split(void **state) {
     }
 }
 
+/* A chain is one long window in pieces, one a step, in reading direction. */
+static void chains_follow_on(void **state) {
+    (void)state;
+    dna_windows_options o = PLAIN;
+    o.length = 25;
+    o.chain = 4;
+    o.reverse = 0.5;
+    dna_windows *w = create(&whole, &MLM, o);
+    int strands[2] = {0, 0}, moved = 0;
+    for (uint64_t step = 1; step < 400; step++)
+        for (int i = 0; i < 3; i++) {
+            const dna_window before = dna_windows_draw(w, step - 1, i), now = dna_windows_draw(w, step, i);
+            const int reverse = now.strand == '-';
+            assert_int_equal(dna_windows_continue(w, step), step % 4 != 0);
+            assert_int_equal(now.length, 25);
+            if (step % 4 == 0) {
+                moved += now.contig != before.contig || now.start != before.start + 25;
+                continue;
+            }
+            assert_int_equal(now.contig, before.contig);
+            assert_int_equal(now.strand, before.strand);
+            assert_int_equal(now.start, before.start + (reverse ? -25 : 25));
+            strands[reverse]++;
+        }
+    assert_true(strands[0] > 300 && strands[1] > 300 && moved > 250);
+    dna_windows_destroy(w);
+    o.length = 800; /* four of them fit nowhere */
+    assert_int_equal(dna_windows_create(&w, &corpus, &whole, &MLM, &o, &error), MB_RANGE);
+    assert_non_null(strstr(error.text, "3200"));
+    o.length = 25;
+    o.min_length = 10;
+    mb_err_clear(&error);
+    assert_int_equal(dna_windows_create(&w, &corpus, &whole, &MLM, &o, &error), MB_RANGE);
+    mb_err_clear(&error);
+}
+
 static double share_of_n(const dna_window *d) {
     int64_t n = 0;
     for (int64_t i = 0; i < d->length; i++)
@@ -611,6 +647,7 @@ int main(void) {
         cmocka_unit_test(starts_are_as_promised),
         cmocka_unit_test(lengths_are_uniform),
         cmocka_unit_test(windows_stay_in_their_split),
+        cmocka_unit_test(chains_follow_on),
         cmocka_unit_test(windows_of_n_are_drawn_again),
         cmocka_unit_test(batches_depend_on_seed_step_and_index_alone),
         cmocka_unit_test(the_draws_are_pinned),

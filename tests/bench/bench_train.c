@@ -60,7 +60,7 @@ static void measure(const char *what, const mb_config *c, int64_t length, int th
     model_tokens(target, length, 0, c->V, 2);
     must(mb_params_seed(&p, c, 1, &e), &e);
     must(mb_gradient_create(&g, c, p, NULL, &o, &e), &e);
-    const mb_batch b = {1, &length, token};
+    const mb_batch b = {.n = 1, .length = &length, .token = token};
     const mb_lm_targets t = {target, NULL, -100};
     double seconds[REPEATS];
     for (int i = repeats > 1 ? -1 : 0; i < repeats; i++) {
@@ -122,11 +122,11 @@ int main(int argc, char **argv) {
     floor_measure(&rates, threads);
     measure("Caduceus-PS 131k shape", &caduceus, 1024, threads, 1, REPEATS);
     measure("Caduceus-PS 131k shape", &caduceus, 1024, threads, 0, REPEATS);
-    measure("Caduceus-PS 131k shape", &caduceus, 8192, threads, 1, 1);
-    measure("Caduceus-PS 131k shape", &caduceus, 8192, threads, 0, 1);
+    measure("Caduceus-PS 131k shape", &caduceus, 8192, threads, 1, 2);
+    measure("Caduceus-PS 131k shape", &caduceus, 8192, threads, 0, 2);
     if (with_long)
         measure("Caduceus-PS 131k shape", &caduceus, 131072, threads, 1, 1);
-    measure("Mamba-130m", &mamba, 1024, threads, 1, 1);
+    measure("Mamba-130m", &mamba, 1024, threads, 1, 3);
     measure("Mamba-130m", &mamba, 1024, threads, 0, 3);
     floor_measure(&after, threads); /* the floor is what the machine can do: the better of two measurements */
     rates.gemm_fp32 = larger(rates.gemm_fp32, after.gemm_fp32);
