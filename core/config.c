@@ -158,6 +158,14 @@ int mb_reader_head(mb_reader *r, const char *lm, const char *backbone) {
     return 0;
 }
 
+int mb_reader_labels(mb_reader *r, const char *classifier) {
+    const json_t *names = json_object_get(r->object, "id2label");
+    if (!has_architecture(r, classifier))
+        return 0;
+    return json_object_size(names) > 0 ? (int)json_object_size(names)
+                                       : mb_reader_int(r, "num_labels", 2, 1, MB_MAX_VOCAB);
+}
+
 /* Families that have a name, and are not run. */
 static int refuse_type(mb_reader *r, const char *type) {
     static const struct {

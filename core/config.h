@@ -51,6 +51,7 @@ typedef struct mb_config {
     int rcps_strand_swap; /* the fused path of the released checkpoints swaps the strand halves in every block */
     int tied_head;        /* lm_head = embedding */
     int has_head;
+    int n_labels; /* > 0: a sequence classifier; its file also holds score.weight (n_labels,D), and no other head */
     int n_complement;
     int complement[MB_MAX_COMPLEMENT]; /* token -> complementary token; always with rcps, else where the file has one */
     int pad_token;                     /* ignore_index of the masked loss; -1 none */

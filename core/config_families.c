@@ -137,7 +137,8 @@ void mb_config_read_caduceus(mb_config *c, mb_reader *r) {
     read_common(c, r);
     if (r->rc != MB_OK)
         return;
-    c->has_head = mb_reader_head(r, "CaduceusForMaskedLM", "Caduceus");
+    c->n_labels = mb_reader_labels(r, "CaduceusForSequenceClassification");
+    c->has_head = c->n_labels == 0 && mb_reader_head(r, "CaduceusForMaskedLM", "Caduceus");
     c->eps = (float)mb_reader_real(r, "norm_epsilon", 1e-5, 1e-12, 1);
     read_initializer(c, r);
     read_direction(c, r);

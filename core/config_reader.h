@@ -24,6 +24,8 @@ const char *mb_reader_text(mb_reader *r, const char *key, const char *fallback);
 mb_reader mb_reader_section(mb_reader *r, const char *key); /* an object inside; give its rc back to r */
 /* 1 when "architectures" is absent or holds lm, 0 for backbone; anything else fails. */
 int mb_reader_head(mb_reader *r, const char *lm, const char *backbone);
+/* Labels of a classifier when "architectures" holds its name, else 0: of id2label, or num_labels, or 2. */
+int mb_reader_labels(mb_reader *r, const char *classifier);
 
 /* config_families.c: fill c; failures are left in r->rc. */
 void mb_config_read_caduceus(mb_config *c, mb_reader *r);

@@ -100,6 +100,20 @@ static void put_identity(object *to, const char *architecture, const char *type)
     put(to, "torch_dtype", json_string("float32"));
 }
 
+/* As transformers names labels that have no names. */
+static void put_labels(object *to, int n) {
+    object names = begin(), numbers = begin();
+    for (int i = 0; i < n; i++) {
+        char key[16], name[24];
+        snprintf(key, sizeof key, "%d", i);
+        snprintf(name, sizeof name, "LABEL_%d", i);
+        put(&names, key, json_string(name));
+        put(&numbers, name, json_integer(i));
+    }
+    put_object(to, "id2label", names);
+    put_object(to, "label2id", numbers);
+}
+
 static object caduceus(const mb_config *c) {
     const mb_init init = mb_config_init(c);
     object o = begin(), how = begin();
@@ -119,7 +133,13 @@ static object caduceus(const mb_config *c) {
         put(&o, "pad_token_id", json_integer(c->pad_token));
     if (c->has_head && !c->tied_head)
         put(&o, "tie_word_embeddings", json_false());
-    put_identity(&o, c->has_head ? "CaduceusForMaskedLM" : "Caduceus", "caduceus");
+    if (c->n_labels > 0)
+        put_labels(&o, c->n_labels);
+    put_identity(&o,
+                 c->n_labels > 0 ? "CaduceusForSequenceClassification"
+                 : c->has_head   ? "CaduceusForMaskedLM"
+                                 : "Caduceus",
+                 "caduceus");
     return o;
 }
 

@@ -58,6 +58,9 @@ int mb_params_seed(mb_params **out, const mb_config *c, uint64_t seed, mb_err *e
 int mb_params_clone(mb_params **out, const mb_config *c, const mb_params *from, mb_err *e) MB_MUST_USE;
 /* Writes unfolded weights under the family's names, aliases dropped as the released files do. */
 int mb_params_save(const mb_params *p, const mb_config *c, const char *path, mb_err *e) MB_MUST_USE;
+/* The same with n more tensors in the file (a classifier's). */
+int mb_params_save_with(const mb_params *p, const mb_config *c, const mb_tensor *more, int n, const char *path,
+                        mb_err *e) MB_MUST_USE;
 void mb_params_free(mb_params *p); /* NULL is fine */
 /* Distinct parameters of a configuration, without making them. */
 int64_t mb_params_count(const mb_config *c);

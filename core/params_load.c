@@ -130,7 +130,18 @@ static int check_buffers(loader *l) {
     return MB_OK;
 }
 
+/* What a classifier has besides: read by who uses it (genomics/head.h). */
+static void pass_over_score(loader *l) {
+    static const char *const score[] = {"score.weight", "score.bias"};
+    for (int i = 0; i < 2 && l->c->n_labels > 0; i++) {
+        const mb_tensor *t = mb_weights_find(l->w, score[i]);
+        if (t)
+            l->used[t - mb_weights_at(l->w, 0)] = 1;
+    }
+}
+
 static int report_names(loader *l) {
+    pass_over_score(l);
     for (int i = 0; i < mb_weights_count(l->w); i++)
         if (!l->used[i])
             list_add(&l->unexpected, mb_weights_at(l->w, i)->name);

@@ -76,11 +76,16 @@ static int in_file_order(const void *x, const void *y) {
 }
 
 int mb_params_save(const mb_params *p, const mb_config *c, const char *path, mb_err *e) {
+    return mb_params_save_with(p, c, NULL, 0, path, e);
+}
+
+int mb_params_save_with(const mb_params *p, const mb_config *c, const mb_tensor *more, int n, const char *path,
+                        mb_err *e) {
     static const char *const metadata[] = {"format", "pt", NULL};
     saver *s = mb_calloc(1, sizeof *s);
     if (!s)
         return mb_fail(e, MB_NOMEM, "%s: no memory to write it", path);
-    const size_t most = (size_t)mb_params_most(c) + 2;
+    const size_t most = (size_t)mb_params_most(c) + 2 + (size_t)n;
     s->c = c;
     s->p = (mb_params *)(uintptr_t)p;
     (void)mb_params_walk(c, measure, s);
@@ -93,6 +98,8 @@ int mb_params_save(const mb_params *p, const mb_config *c, const char *path, mb_
     } else {
         collect_buffers(s);
         (void)mb_params_walk(c, collect, s);
+        for (int i = 0; i < n; i++)
+            s->tensor[s->n++] = more[i];
         qsort(s->tensor, (size_t)s->n, sizeof *s->tensor, in_file_order);
         rc = mb_safetensors_write(path, s->tensor, s->n, metadata, e);
     }

@@ -157,7 +157,7 @@ static void name_of(char out[MB_PARAM_NAME], const char *const part[5]) {
 
 static const char *backbone(const mb_config *c) {
     if (c->family == MB_FAMILY_CADUCEUS)
-        return c->has_head ? "caduceus.backbone." : "backbone.";
+        return c->has_head || c->n_labels > 0 ? "caduceus.backbone." : "backbone.";
     return c->family == MB_FAMILY_MAMBA_HF && !c->has_head ? "" : "backbone.";
 }
 

@@ -85,8 +85,11 @@ static int write_evaluation(run *r, const mb_train_sums *sums, int better, mb_er
                                 {"accuracy", share_of_hits(sums), 0},
                                 {"bits_per_base", loss / M_LN2, 0},
                                 {"positions", (double)sums->positions, 1},
-                                {"best", better, 1}};
-    const int n = (int)(sizeof v / sizeof *v);
+                                {"best", better, 1},
+                                {r->task->judge, sums->figure, 0}};
+    const int n = (int)(sizeof v / sizeof *v) - !r->task->judge;
+    if (r->task->judge)
+        mb_info("step %lld: held-out %s %.4f", (long long)r->s.step, r->task->judge, sums->figure);
     mb_info("step %lld: held-out loss %.5f (%.4f bits), accuracy %.4f%s", (long long)r->s.step, loss, loss / M_LN2,
             share_of_hits(sums), better ? ", the best so far" : "");
     return mb_event_log_write(r->log, r->s.step, "valid", v, n, e);
@@ -98,12 +101,12 @@ static int evaluate(run *r, int *enough, mb_err *e) {
     int rc = with_average(r, evaluate_now, &sums, e);
     if (rc != MB_OK)
         return mb_err_context(e, "evaluating after step %lld", (long long)r->s.step);
-    const double loss = per_weight(&sums);
-    const int better = isfinite(loss) && (r->s.best_step < 0 || loss < r->s.best);
+    const double judged = r->task->judge ? -sums.figure : per_weight(&sums);
+    const int better = isfinite(judged) && (r->s.best_step < 0 || judged < r->s.best);
     r->s.evaluations++;
     r->s.bad_evaluations = better ? 0 : r->s.bad_evaluations + 1;
     if (better) {
-        r->s.best = loss;
+        r->s.best = judged;
         r->s.best_step = r->s.step;
     }
     *enough = r->opt->patience > 0 && r->s.bad_evaluations >= r->opt->patience;

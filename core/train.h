@@ -14,6 +14,7 @@ typedef struct mb_train_sums {
     int64_t positions; /* targets that count */
     int64_t hits;      /* of them, predicted best */
     int64_t tokens;    /* of the input, each once */
+    double figure;     /* held-out: what mb_train_task.judge names; higher is better */
 } mb_train_sums;
 
 typedef struct mb_train_task {
@@ -24,8 +25,10 @@ typedef struct mb_train_task {
     /* Where the sequences of a micro-batch come from, for messages; out holds n bytes. */
     void (*origin)(void *user, int64_t step, int micro, char *out, size_t n);
     void *user;
-    const char *unit; /* of tokens: "bp" */
-    int bits;         /* also print bits per token: loss / ln 2 */
+    const char *unit;  /* of tokens: "bp" */
+    int bits;          /* also print bits per token: loss / ln 2 */
+    const char *judge; /* what evaluations are judged by (early stopping, the best); NULL: the loss. The best figure of
+                        * the state is then its negative */
 } mb_train_task;
 
 typedef struct mb_train_options {

@@ -3,5 +3,6 @@
 #define DNA_COMMANDS_H
 #include "core/options.h"
 
-extern const mb_verb dna_embed_verb, dna_score_verb, dna_info_verb, dna_train_verb, dna_card_verb;
+extern const mb_verb dna_embed_verb, dna_score_verb, dna_info_verb, dna_train_verb, dna_card_verb, dna_finetune_verb,
+    dna_predict_verb, dna_evaluate_verb;
 #endif

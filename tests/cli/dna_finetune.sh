@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# dna-mamba finetune, predict and evaluate from outside: training on a small table, answers, going on after kill -9, bad
+# inputs.
+. "$(dirname "$0")/lib.sh"
+need_program dna-mamba
+dna=$bin/dna-mamba data=$top/genomics/data
+mkdir "$tmp/w" && cd "$tmp/w" || exit 1
+tiny=(-m caduceus-ps-tiny:d16:n2 --epochs 4 --rate 4e-3 --save-every 1 --keep 9 --no-tensorboard)
+
+check "finetune" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -o a
+check "finetune: a report" has "$(cat a/report.txt)" "confusion"
+check "finetune: k-mers beside it" has "$(cat a/report.txt)" "k-mers"
+check "finetune: intervals" grep -q '"low": 0' a/report.json
+check "finetune: answers for the test part" [ "$(wc -l <a/predictions.tsv)" = 41 ]
+check "finetune: the original's class" has "$(cat a/config.json)" CaduceusForSequenceClassification
+check "finetune: names of labels" has "$(cat a/config.json)" '"lambda": 0'
+check "finetune: the folder is a model" exits 0 "$dna" embed "$data/phix174.fa" -m a -o e.npy --quiet
+check "finetune: same weights on one thread" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -o b --threads 1
+check "finetune: same bits" cmp a/model.safetensors b/model.safetensors
+if command -v python3 >/dev/null; then
+    check "finetune: report.json is JSON" python3 -c 'import json; r = json.load(open("a/report.json")); assert sum(map(sum, r["confusion"])) == 40 and r["metrics"]["mcc"]["low"] <= r["metrics"]["mcc"]["value"]'
+fi
+
+# Killed somewhere in the middle, the same command ends with the same bits.
+"$dna" finetune "$data/phages.tsv" "${tiny[@]}" -o c >/dev/null 2>&1 &
+pid=$!
+for _ in $(seq 400); do
+    compgen -G 'c/checkpoints/step-0000000[4-9]' >/dev/null && break
+    sleep 0.05
+done
+kill -9 "$pid" 2>/dev/null
+wait "$pid" 2>/dev/null
+check "finetune: nothing final after kill -9" [ ! -e c/model.safetensors ]
+check "finetune: goes on" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -o c
+check "finetune: it said so" has "$err" "going on after step"
+check "finetune: same bits as one that was not killed" cmp a/model.safetensors c/model.safetensors
+check "finetune: same report" cmp a/predictions.tsv c/predictions.tsv
+check "finetune: other settings in the same folder are refused" exits 2 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --batch 7 -o c
+
+check "finetune --folds" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --epochs 1 --folds 2 --seeds 2 --freeze -o f
+check "finetune --folds: every example once" [ "$(wc -l <f/predictions.tsv)" = 201 ]
+check "finetune --folds: four runs" [ "$(grep -c '^ *[01] ' f/report.txt)" = 4 ]
+check "finetune --freeze: the backbone is as it was" exits 0 "$dna" score "$data/phix174.fa" -m f/fold-0-seed-0/checkpoints/step-00000001 -o s0.tsv
+check "finetune --dry-run writes nothing" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -o no --dry-run
+check "finetune --dry-run: no folder" [ ! -e no ]
+
+check "predict" exits 0 "$dna" predict "$data/phix174.fa" -m a --window 100 -o p.tsv
+check "predict: a line a window" [ "$(wc -l <p.tsv)" = 55 ]
+check "predict: probabilities sum to 1" [ "$(awk -F'\t' 'NR > 1 && ($9 + $10 < 0.99999 || $9 + $10 > 1.00001)' p.tsv | wc -l)" = 0 ]
+# Both strands of a place: an equivariant model says the same to the last digit.
+printf 'NC_001422.1\t9\t211\tf\t0\t+\nNC_001422.1\t9\t211\tr\t0\t-\n' >r.bed
+cp "$data/phix174.fa" p.fa
+check "predict: both strands" exits 0 "$dna" predict p.fa -m a --regions r.bed
+check "predict: both strands alike" [ "$(cut -f8- <<<"$out" | tail -n +2 | uniq | wc -l)" = 1 ]
+check "predict: same in little memory" [ "$("$dna" predict "$data/phix174.fa" -m a --window 100 --threads 1 --memory 300k 2>/dev/null)" = "$(cat p.tsv)" ]
+check "predict: a model without a head is refused" exits 1 "$dna" predict p.fa -m "$top/genomics/models/demo"
+check "predict: and says what is wanted" has "$err" "dna-mamba finetune"
+check "predict without -m" exits 2 "$dna" predict p.fa
+
+check "evaluate" exits 0 "$dna" evaluate "$data/phages.tsv" -m a -o ev --predictions ev.tsv
+check "evaluate: metrics" has "$out" "mcc"
+check "evaluate: agrees with the answers that finetune wrote" [ "$(awk -F'\t' 'NR == FNR { x[$1] = $6; next } FNR > 1 && x[$1] != $6' ev.tsv a/predictions.tsv | wc -l)" = 0 ]
+
+# Other tasks, a few steps each.
+awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print "name", "seq", "label"; next } NR < 60 { g = gsub(/[GC]/, "&", $2); print $1, $2, g / 53 }' "$data/phages.tsv" >gc.tsv
+check "finetune: numbers" exits 0 "$dna" finetune gc.tsv "${tiny[@]}" -o gc
+check "finetune: numbers have a rank correlation" has "$(cat gc/report.txt)" spearman
+check "predict: numbers" exits 0 "$dna" predict p.fa -m gc --window 500
+awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print "name", "seq", "a", "b"; next } NR < 60 { print $1, $2, $2 ~ /GC/, $2 ~ /TATA/ }' "$data/phages.tsv" >two.tsv
+check "finetune: several labels" exits 0 "$dna" finetune two.tsv --label a,b "${tiny[@]}" --class-weights balanced --bias -o two
+check "predict: several labels" exits 0 "$dna" predict p.fa -m two --window 500
+awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print "name", "seq", "label"; next } NR < 60 { l = $2; gsub(/[GC]/, "s", l); gsub(/[AT]/, "w", l); print $1, $2, l }' "$data/phages.tsv" >bases.tsv
+check "finetune: bases" exits 0 "$dna" finetune bases.tsv "${tiny[@]}" -o bases
+check "predict: bases" exits 0 "$dna" predict p.fa -m bases
+check "predict: a character a base" [ "$(awk -F'\t' 'NR == 2 { print length($8) }' <<<"$out")" = 5386 ]
+check "finetune: a model of one strand" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -m caduceus-ph-1k:d16:n2 --epochs 1 -o ph
+check "predict: a model of one strand" exits 0 "$dna" predict p.fa -m ph --regions r.bed
+check "predict: conjoined strands alike" [ "$(cut -f8- <<<"$out" | tail -n +2 | uniq | wc -l)" = 1 ]
+
+check "finetune without -o" exits 2 "$dna" finetune "$data/phages.tsv" -m caduceus-ps-tiny
+check "finetune: an unknown metric" exits 2 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --judge mmc -o x
+check "finetune: the metrics there are" has "$err" "auroc"
+check "finetune: no such file" exits 1 "$dna" finetune none.tsv "${tiny[@]}" -o x
+printf 'seq\tlabel\nACGT\ta\nACGT\ta\n' >one.tsv
+check "finetune: one class only" exits 65 "$dna" finetune one.tsv "${tiny[@]}" -o x
+printf 'seq\tlabel\nACGT\ta\nAC!T\tb\n' >bad.tsv
+check "finetune: a bad letter" exits 65 "$dna" finetune bad.tsv "${tiny[@]}" -o x
+check "finetune: and where" has "$err" "bad.tsv:3"
+printf 'seq\tlabel\nACGTACGT\tlambda\nACGTACGA\tmartian\n' >other.tsv
+check "evaluate: a label that the model does not know" exits 65 "$dna" evaluate other.tsv -m a
+check "evaluate: names it" has "$err" martian
+printf 'seq\tlabel\tsplit\nACGTACGT\ta\ttrain\nACGTACGT\ta\ttest\nACGTACGA\tb\ttrain\n' >leak.tsv
+check "finetune: parts that share sequences are refused" exits 65 "$dna" finetune leak.tsv "${tiny[@]}" -o x
+truncate -s -8 a/model.safetensors
+check "predict: weights cut short" exits 65 "$dna" predict p.fa -m a
+finish
