@@ -295,7 +295,7 @@ static int read_object(mb_config *c, const json_t *root, const char *path, mb_er
 static int is_config_name(const char *path) {
     static const char end[] = ".json", index[] = ".index.json";
     size_t n = strlen(path);
-    return n > sizeof end && strcmp(path + n - (sizeof end - 1), end) == 0 &&
+    return n > sizeof end - 1 && strcmp(path + n - (sizeof end - 1), end) == 0 &&
            !(n > sizeof index && strcmp(path + n - (sizeof index - 1), index) == 0);
 }
 

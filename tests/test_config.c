@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -169,6 +170,13 @@ static void files(void **state) {
     assert_int_equal(mb_config_read(&c, tree("f/model.safetensors.index.json"), &e), MB_OK);
     assert_int_equal(c.D, 8);
     assert_int_equal(mb_config_read(&c, tree("f/other.json"), &e), MB_OK);
+    assert_int_equal(c.D, 16);
+    char here[4096]; /* a short name without a folder */
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(tree("f")), 0);
+    const int rc = rename("other.json", "o.json") == 0 ? mb_config_read(&c, "o.json", &e) : MB_FAIL;
+    assert_int_equal(chdir(here), 0);
+    assert_int_equal(rc, MB_OK);
     assert_int_equal(c.D, 16);
     assert_int_equal(mb_config_read(&c, tree("g/x.bin"), &e), MB_NOTFOUND);
     assert_non_null(strstr(e.text, "g/config.json: no such file"));
