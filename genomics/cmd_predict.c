@@ -35,11 +35,13 @@ static const mb_option OPTIONS[] = {
 #undef OPTION
 #undef V
 
+enum { TABLE_ROWS = 256 };
+
 static const char DETAILS[] =
     "Prints what a model tuned by dna-mamba finetune says of each sequence: FASTA, FASTQ, BAM, regions, windows, of any "
-    "length. Columns: name, offset, length, contig, start, end, strand; then for classes the answer and the probability "
-    "of each, for several labels those above --threshold (joined by ;) and the probability of each, for numbers the "
-    "numbers, for bases one character a base.\n"
+    "length, or tables with a column seq (FILE.csv, FILE.tsv). Columns: name, offset, length, contig, start, end, "
+    "strand; then for classes the answer and the probability of each, for several labels those above --threshold "
+    "(joined by ;) and the probability of each, for numbers the numbers, for bases one character a base.\n"
     "\n"
     "  dna-mamba finetune genomics/data/phages.tsv -m caduceus-ps-tiny -o phages --epochs 3\n"
     "  dna-mamba predict genomics/data/phix174.fa -m phages --window 200 -o phix.tsv";
@@ -127,6 +129,45 @@ static int run_batches(job *j, mb_err *e) {
     return rc;
 }
 
+/* Tables are told by their names; everything else by its content, by the reader. */
+static int is_table(const char *path) {
+    static const char *const ends[] = {".csv", ".tsv", ".csv.gz", ".tsv.gz"};
+    const size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (n > strlen(ends[i]) && strcmp(path + n - strlen(ends[i]), ends[i]) == 0)
+            return 1;
+    return 0;
+}
+
+/* Rows of tables as items that lie nowhere; in memory as a whole. */
+static int run_tables(job *j, mb_err *e) {
+    const dna_labelled_options o = {.task = j->head.task, .without_labels = 1};
+    const dna_labelled_files files = {NULL, j->run->args, j->run->nargs};
+    dna_labelled d = {0};
+    char nowhere[] = "";
+    int rc = dna_labelled_read(&d, &files, 1, &o, &j->alphabet, e);
+    if (rc == MB_OK)
+        rc = put_titles(j, e);
+    for (int64_t from = 0; rc == MB_OK && from < d.n; from += TABLE_ROWS) {
+        dna_item item[TABLE_ROWS];
+        dna_batch b = {.item = item};
+        for (; b.n < TABLE_ROWS && from + b.n < d.n; b.n++) {
+            const dna_example *x = &d.at[from + b.n];
+            item[b.n] = (dna_item){.name = (char *)(uintptr_t)x->name,
+                                   .contig = nowhere,
+                                   .start = -1,
+                                   .end = -1,
+                                   .strand = '.',
+                                   .length = x->length,
+                                   .token = (uint8_t *)(uintptr_t)x->token};
+            b.tokens += x->length;
+        }
+        rc = run_batch(j, &b, e);
+    }
+    dna_labelled_fini(&d);
+    return rc;
+}
+
 static int set_up(job *j, mb_err *e) {
     dna_policies policies;
     const mb_globals *g = &j->run->globals;
@@ -172,7 +213,7 @@ static int run_predict(mb_run *run, mb_err *e) {
         if (rc == MB_OK)
             rc = mb_out_create(&j.out, j.v->output, e);
         if (rc == MB_OK)
-            rc = run_batches(&j, e);
+            rc = is_table(run->args[0]) ? run_tables(&j, e) : run_batches(&j, e);
         if (rc == MB_OK && strcmp(j.v->output, "-") != 0)
             rc = write_provenance(&j, p, e);
         if (rc == MB_OK)

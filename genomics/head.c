@@ -73,7 +73,7 @@ void dna_head_fini(dna_head *h) {
 static int write_json(json_t *all, const char *path, mb_err *e) {
     mb_out *out = NULL;
     char *text = all ? json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
-    int rc = text ? mb_out_create(&out, path, e) : no_memory(e);
+    int rc = text && !mb_json_no_memory() ? mb_out_create(&out, path, e) : no_memory(e);
     if (rc == MB_OK)
         rc = mb_out_printf(out, e, "%s\n", text);
     if (out && rc == MB_OK)

@@ -8,7 +8,7 @@
 /* Random parts in fractions of which some may be 0. */
 static int draw(int *part, const dna_labelled *d, const dna_groups *g, const double f[3], uint64_t seed, mb_err *e) {
     double fraction[3];
-    int which[3], n = 0;
+    int which[3] = {0}, n = 0;
     for (int i = 0; i < 3; i++)
         if (f[i] > 0) {
             fraction[n] = f[i];

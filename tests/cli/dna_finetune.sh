@@ -55,6 +55,8 @@ check "predict: both strands alike" [ "$(cut -f8- <<<"$out" | tail -n +2 | uniq 
 check "predict: same in little memory" [ "$("$dna" predict "$data/phix174.fa" -m a --window 100 --threads 1 --memory 300k 2>/dev/null)" = "$(cat p.tsv)" ]
 check "predict: a model without a head is refused" exits 1 "$dna" predict p.fa -m "$top/genomics/models/demo"
 check "predict: and says what is wanted" has "$err" "dna-mamba finetune"
+check "predict: a table" exits 0 "$dna" predict "$data/phages.tsv" -m a -o t.tsv
+check "predict: a table: as evaluate would" [ "$(awk -F'\t' 'NR == FNR { x[$1] = $6; next } FNR > 1 && x[$1] + 0 != $9 + 0' a/predictions.tsv t.tsv | wc -l)" = 160 ]
 check "predict without -m" exits 2 "$dna" predict p.fa
 
 check "evaluate" exits 0 "$dna" evaluate "$data/phages.tsv" -m a -o ev --predictions ev.tsv
