@@ -118,7 +118,7 @@ static int print_plan(const dna_tuning *t, mb_err *e) {
     const int64_t micro = (t->v->batch + t->v->micro_batches - 1) / t->v->micro_batches;
     for (int64_t i = 0; length && i < micro; i++)
         length[i] = longest;
-    int rc = length ? dna_tuning_gradient(t, &g, e) : mb_fail(e, MB_NOMEM, "no memory for a plan");
+    int rc = length ? dna_tuning_gradient(t, 0, &g, e) : mb_fail(e, MB_NOMEM, "no memory for a plan");
     if (rc == MB_OK)
         rc = mb_gradient_plan_make(g, length, (int)micro, &plan, e);
     if (rc == MB_OK)

@@ -34,11 +34,12 @@ static int no_memory(mb_err *e) {
 /* ---- the machinery of a run -----------------------------------------------------------------------------------------
  */
 
-int dna_tuning_gradient(const dna_tuning *t, mb_gradient **g, mb_err *e) {
+int dna_tuning_gradient(const dna_tuning *t, uint64_t seed, mb_gradient **g, mb_err *e) {
     const mb_model_options mo = {.device = t->run->globals.device, .precision = (mbk_precision)t->v->precision};
     const mb_gradient_options go = {.threads = (int)t->run->globals.threads, .memory = t->run->globals.memory};
     mb_params *p = NULL;
-    int rc = mb_params_clone(&p, &t->start.config, t->start.params, e);
+    int rc = t->start.weights ? mb_params_clone(&p, &t->start.config, t->start.params, e)
+                              : mb_params_seed(&p, &t->start.config, seed, e);
     return rc == MB_OK ? mb_gradient_create(g, &t->start.config, p, &mo, &go, e) : rc;
 }
 
@@ -171,7 +172,7 @@ static int open_run(tune *r, mb_err *e) {
     r->index[1] = r->index[0] + r->n[0];
     r->index[2] = r->index[1] + r->n[1];
     const int pooling = t->d.task == DNA_TASK_BASES ? MB_POOL_NONE : t->v->pooling;
-    int rc = dna_tuning_gradient(t, &r->g, e);
+    int rc = dna_tuning_gradient(t, r->seed, &r->g, e);
     if (rc == MB_OK)
         rc = dna_head_init(&r->head, t->d.task, pooling, t->d.label, t->d.n_labels, t->start.config.D, t->v->bias,
                            r->seed, e);

@@ -35,6 +35,6 @@ typedef struct dna_tuning {
 /* All runs, then metrics of everything. */
 int dna_tuning_run(dna_tuning *t, mb_err *e) MB_MUST_USE;
 void dna_tuning_fini(dna_tuning *t);
-/* One run's machinery, for plans. */
-int dna_tuning_gradient(const dna_tuning *t, mb_gradient **g, mb_err *e) MB_MUST_USE;
+/* One run's machinery: the weights that were given, or drawn from the run's own seed. */
+int dna_tuning_gradient(const dna_tuning *t, uint64_t seed, mb_gradient **g, mb_err *e) MB_MUST_USE;
 #endif

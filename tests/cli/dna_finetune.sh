@@ -40,6 +40,15 @@ check "finetune: other settings in the same folder are refused" exits 2 "$dna" f
 check "finetune --folds" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --epochs 1 --folds 2 --seeds 2 --freeze -o f
 check "finetune --folds: every example once" [ "$(wc -l <f/predictions.tsv)" = 201 ]
 check "finetune --folds: four runs" [ "$(grep -c '^ *[01] ' f/report.txt)" = 4 ]
+check "finetune --seeds: other weights" [ "$(cmp -s f/fold-0-seed-0/model.safetensors f/fold-0-seed-1/model.safetensors; echo $?)" = 1 ]
+check "finetune: micro-batches" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --micro-batches 3 -o micro
+check "finetune: micro-batches give the same, up to rounding" [ "$(awk -F'\t' 'NR == FNR { x[$1] = $6; next } FNR > 1 && (x[$1] - $6) ^ 2 > 1e-6' a/predictions.tsv micro/predictions.tsv | wc -l)" = 0 ]
+awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print $0, "split"; next } { print $0, NR % 5 == 0 ? "test" : NR % 7 == 0 ? "dev" : "train" }' "$data/phages.tsv" >split.tsv
+check "finetune: given parts" exits 0 "$dna" finetune split.tsv "${tiny[@]}" --epochs 1 -o split
+check "finetune: given parts: the test part is what was given" [ "$(awk 'NR > 1 { split($2, p, ":"); if (p[2] % 5) print }' split/predictions.tsv | wc -l)" = 0 ]
+check "finetune: given parts: all of it" [ "$(wc -l <split/predictions.tsv)" = 41 ]
+check "evaluate --part" exits 0 "$dna" evaluate split.tsv --part test -m split
+check "evaluate --part: what finetune reported" grep -q "$(awk '$1 == "accuracy" { print "accuracy *" substr($2, 1, 6) }' <<<"$out")" split/report.txt
 check "finetune --freeze: the backbone is as it was" exits 0 "$dna" score "$data/phix174.fa" -m f/fold-0-seed-0/checkpoints/step-00000001 -o s0.tsv
 check "finetune --dry-run writes nothing" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -o no --dry-run
 check "finetune --dry-run: no folder" [ ! -e no ]
