@@ -118,13 +118,13 @@ static int rename_retry(const char *from, const char *to) {
     return rc;
 }
 
+/* On the stack: the file is in its place already, so nothing may fail any more that is not the disk's. */
 static int sync_folder_of(const char *path) {
     const char *slash = strrchr(path, '/');
-    char *dir = slash ? mb_asprintf("%.*s", (int)(slash == path ? 1 : slash - path), path) : mb_strdup(".");
-    if (!dir)
-        return ENOMEM;
+    char dir[PATH_MAX] = ".";
+    if (slash)
+        snprintf(dir, sizeof dir, "%.*s", (int)(slash == path ? 1 : slash - path), path);
     int fd = open_retry(dir, O_RDONLY | O_DIRECTORY, 0);
-    mb_free(dir);
     if (fd < 0)
         return 0; /* a folder one may write but not read: the rename stands, its durability is the system's */
     int cause = sync_fully(fd);
