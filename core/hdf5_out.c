@@ -27,15 +27,27 @@ int mb_h5_available(void) {
     return 1;
 }
 
+enum { REASON = 256 };
+
+/* Failures of the system come as "file write failed: time = ...\n, filename = ..., error message = 'File too large',
+ * ...": what failed and the message are kept. */
 static herr_t take_reason(unsigned n, const H5E_error2_t *err, void *user) {
-    if (n == 0)
-        snprintf(user, 256, "%s", err->desc ? err->desc : "unknown reason");
+    static const char mark[] = "error message = '";
+    if (n > 0)
+        return 0;
+    const char *text = err->desc ? err->desc : "unknown reason", *message = strstr(text, mark);
+    if (message) {
+        message += sizeof mark - 1;
+        snprintf(user, REASON, "%.*s: %.*s", (int)strcspn(text, ":"), text, (int)strcspn(message, "'"), message);
+    } else {
+        snprintf(user, REASON, "%s", text);
+    }
     return 0;
 }
 
 /* One sentence from the library's error stack, whose innermost entry names the cause. */
 static int fail_h5(const mb_h5 *h, mb_err *e, const char *what, const char *name) {
-    char reason[256] = "unknown reason";
+    char reason[REASON] = "unknown reason";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_reason, reason);
     H5Eclear2(H5E_DEFAULT);
     return mb_fail(e, MB_IO, "%s: cannot %s '%s': %s", h->path, what, name, reason);
@@ -43,6 +55,7 @@ static int fail_h5(const mb_h5 *h, mb_err *e, const char *what, const char *name
 
 int mb_h5_create(mb_h5 **out, const char *path, mb_err *e) {
     *out = NULL;
+    H5dont_atexit(); /* its handler crashes over a file whose closing failed; all that is opened here is closed here */
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     mb_h5 *h = mb_calloc(1, sizeof *h);
     if (!h)
