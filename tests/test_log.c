@@ -3,8 +3,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -34,10 +36,15 @@ static char *end_file(void) {
     return scratch_read(scratch_path("stderr"), NULL);
 }
 
+/* Skips the test where there is none: a chroot or a bare container may have no /dev/pts. */
 static int begin_terminal(int columns) {
     int master = posix_openpt(O_RDWR | O_NOCTTY);
-    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
-    int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+    const char *name = master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0 ? ptsname(master) : NULL;
+    int slave = name ? open(name, O_RDWR | O_NOCTTY) : -1;
+    if (slave < 0 && (errno == ENOENT || errno == ENODEV)) {
+        puts("SKIP: no pseudo-terminals here (/dev/pts is not mounted)");
+        skip();
+    }
     struct winsize w = {.ws_col = (unsigned short)columns, .ws_row = 24};
     assert_true(slave >= 0 && ioctl(slave, TIOCSWINSZ, &w) == 0);
     saved_stderr = dup(2);
