@@ -1,5 +1,6 @@
 /* config.json of the three families. Refuses what is no JSON object, families and options that this version does not
- * run (by name), missing, mistyped and out-of-range values; unknown keys are left alone. */
+ * run (by name), missing, mistyped and out-of-range values. Unknown keys of the file are left alone, those of
+ * its sections are warned of. */
 #include "core/config.h"
 
 #include <math.h>
@@ -10,7 +11,9 @@
 #include "core/config_reader.h"
 #include "core/file.h"
 #include "core/json_guard.h"
+#include "core/log.h"
 #include "core/mem.h"
+#include "core/options.h"
 
 enum { MAX_CONFIG = 4 << 20 };
 
@@ -130,6 +133,22 @@ mb_reader mb_reader_section(mb_reader *r, const char *key) {
     inner.rc = r->rc;
     snprintf(inner.section, sizeof inner.section, "%s.", key);
     return inner;
+}
+
+void mb_reader_warn_unknown(const mb_reader *r, const char *const *known, int n) {
+    const char *key;
+    json_t *value;
+    if (r->rc != MB_OK)
+        return;
+    json_object_foreach((json_t *)(uintptr_t)r->object, key, value) {
+        int found = 0;
+        for (int i = 0; i < n && !found; i++)
+            found = strcmp(key, known[i]) == 0;
+        const char *near = found ? NULL : mb_suggest(key, known, n);
+        if (!found)
+            mb_warn("%s: unknown key \"%s%.64s\" is not used%s%s%s", r->path, r->section, key,
+                    near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    }
 }
 
 /* ---- which family -------------------------------------------------------------------------------------------------

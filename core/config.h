@@ -2,7 +2,8 @@
  *   Caduceus       model_type "caduceus" (Schiff et al. 2024, arXiv 2403.03234)
  *   state-spaces   d_model, n_layer, ssm_cfg, no model_type (Gu & Dao 2023, arXiv 2312.00752)
  *   transformers   model_type "mamba"
- * A config.json written elsewhere may hold keys nobody here reads; those that are read must be right. */
+ * A config.json written elsewhere may hold keys nobody here reads; those that are read must be right. Its sections
+ * (ssm_cfg, initializer_cfg) are the arguments of one class each: what is unknown there is warned of. */
 #ifndef MB_CONFIG_H
 #define MB_CONFIG_H
 #include "core/error.h"

@@ -49,9 +49,12 @@ static void read_step_sizes(mb_init *init, mb_reader *r, const char *prefix, con
         mb_reader_fail(r, MB_FORMAT, scheme, "\"%.32s\" is neither \"random\" nor \"constant\"", how);
 }
 
-/* ssm_cfg: the arguments of the Mamba class. */
+/* ssm_cfg: the arguments of the Mamba class. The last four have no bearing on what is computed. */
 static void read_ssm_cfg(mb_config *c, mb_reader *r) {
     static const struct { const char *layer, *name; } other[] = {{"Mamba2", "Mamba-2"}, {"Mamba3", "Mamba-3"}};
+    static const char *const known[] = {
+        "layer",    "d_state",       "d_conv",    "expand", "dt_rank",       "dt_min",    "dt_max", "dt_init",
+        "dt_scale", "dt_init_floor", "conv_bias", "bias",   "use_fast_path", "layer_idx", "device", "dtype"};
     mb_reader s = mb_reader_section(r, "ssm_cfg");
     const char *layer = mb_reader_text(&s, "layer", "Mamba1");
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
@@ -67,6 +70,7 @@ static void read_ssm_cfg(mb_config *c, mb_reader *r) {
     c->proj_bias = mb_reader_bool(&s, "bias", 0);
     read_step_sizes(&c->init, &s, "dt_", "dt_init");
     c->init.dt_floor = (float)mb_reader_real(&s, "dt_init_floor", 1e-4, 0, 1e3);
+    mb_reader_warn_unknown(&s, known, (int)(sizeof known / sizeof *known));
     r->rc = s.rc;
 }
 
@@ -85,10 +89,12 @@ static void read_common(mb_config *c, mb_reader *r) {
 }
 
 static void read_initializer(mb_config *c, mb_reader *r) {
+    static const char *const known[] = {"initializer_range", "rescale_prenorm_residual", "n_residuals_per_layer"};
     mb_reader s = mb_reader_section(r, "initializer_cfg");
     c->init.std = (float)mb_reader_real(&s, "initializer_range", 0.02, 1e-12, 1e3);
     c->init.rescale = mb_reader_bool(&s, "rescale_prenorm_residual", 1) ? 1 : -1;
     c->init.residuals = mb_reader_int(&s, "n_residuals_per_layer", 1, 1, 1000);
+    mb_reader_warn_unknown(&s, known, (int)(sizeof known / sizeof *known));
     r->rc = s.rc;
 }
 

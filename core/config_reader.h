@@ -27,6 +27,9 @@ int mb_reader_head(mb_reader *r, const char *lm, const char *backbone);
 /* Labels of a classifier when "architectures" holds its name, else 0: of id2label, or num_labels, or 2. */
 int mb_reader_labels(mb_reader *r, const char *classifier);
 
+/* Warns of each key of the object that is none of the n known ones: a misspelt one would leave a default in force. */
+void mb_reader_warn_unknown(const mb_reader *r, const char *const *known, int n);
+
 /* config_families.c: fill c; failures are left in r->rc. */
 void mb_config_read_caduceus(mb_config *c, mb_reader *r);
 void mb_config_read_ssm(mb_config *c, mb_reader *r);
