@@ -119,20 +119,20 @@ static int evaluate(run *r, int *enough, mb_err *e) {
  */
 
 /* What happened and where, with the weights before the step kept. */
-static int bad_step(run *r, int status, const char *what, mb_err *e) {
+static int bad_step(run *r, const char *what, mb_err *e) {
     char origin[1024] = "";
     mb_err ignored = {0};
     if (r->task->origin)
         r->task->origin(r->task->user, r->s.step, 0, origin, sizeof origin);
     mb_err_clear(e);
     mb_fail(
-        e, status,
+        e, MB_FAIL,
         "step %lld: %s%s%s. The weights before this step are in %s. Lower the learning rate, clip lower, or look at "
         "these sequences",
         (long long)r->s.step, what, *origin ? "; its first batch: " : "", origin, r->checkpoints);
     if (save(r, &ignored) != MB_OK)
         mb_err_context(e, "(and the checkpoint could not be written: %s)", ignored.text);
-    return status;
+    return MB_FAIL;
 }
 
 static int gradients(run *r, mb_train_sums *sums, mb_err *e) {
@@ -144,9 +144,9 @@ static int gradients(run *r, mb_train_sums *sums, mb_err *e) {
         return mb_err_context(e, "step %lld", (long long)r->s.step);
     const double loss = per_weight(sums);
     if (sums->weight > 0 && !isfinite(loss))
-        return bad_step(r, MB_RANGE, "the loss is not a finite number", e);
+        return bad_step(r, "the loss is not a finite number", e);
     if (sums->weight > 0 && r->opt->stop_loss > 0 && loss > r->opt->stop_loss)
-        return bad_step(r, MB_RANGE, "the loss explodes", e);
+        return bad_step(r, "the loss explodes", e);
     return MB_OK;
 }
 
@@ -159,7 +159,7 @@ static int step(run *r, mb_err *e) {
     if (sums.weight > 0) {
         rc = mb_optimizer_step(r->o, mb_schedule_rate(&r->opt->schedule, r->s.step), sums.weight, &norm, e);
         if (rc == MB_RANGE)
-            return bad_step(r, rc, "the gradient is not finite", e);
+            return bad_step(r, "the gradient is not finite", e);
         if (rc == MB_OK)
             rc = mb_gradient_refresh(r->g, e);
     } else {

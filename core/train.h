@@ -55,7 +55,7 @@ typedef struct mb_train_report {
 } mb_train_report;
 
 /* MB_OK: all steps are done (or patience ended them) and the last checkpoint is written. MB_STOPPED: asked to stop, the
- * checkpoint is written. MB_RANGE: the loss or gradient is not finite or explodes; the weights before that step are in
+ * checkpoint is written. MB_FAIL: the loss or gradient is not finite or explodes; the weights before that step are in
  * a checkpoint. */
 int mb_train_run(mb_gradient *g, mb_optimizer *o, const mb_train_task *task, const mb_train_options *options,
                  mb_train_report *report, mb_err *e) MB_MUST_USE;

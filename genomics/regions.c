@@ -201,14 +201,14 @@ static int fail_unknown(const dna_contigs *c, const char *where, const char *con
     const char *name;
     for (int64_t i = 0; (name = c->name(c->user, i)); i++)
         if (is_alias(name, contig))
-            return mb_fail(e, MB_NOTFOUND, "%s: contig '%s' is not in %s, which calls it '%s'", where, contig, c->file,
+            return mb_fail(e, MB_RANGE, "%s: contig '%s' is not in %s, which calls it '%s'", where, contig, c->file,
                            name);
     char list[256] = "";
     int64_t i = 0;
     for (size_t n = 0; i < 5 && (name = c->name(c->user, i)) && n < sizeof list - 40; i++)
         n += (size_t)snprintf(list + n, sizeof list - n, "%s%.30s", i ? ", " : "", name);
     int more = c->name(c->user, i) != NULL;
-    return mb_fail(e, MB_NOTFOUND, "%s: contig '%.100s' is not in %s, which holds %s%s", where, contig, c->file,
+    return mb_fail(e, MB_RANGE, "%s: contig '%.100s' is not in %s, which holds %s%s", where, contig, c->file,
                    *list ? list : "none", more ? ", ..." : "");
 }
 

@@ -9,10 +9,10 @@
     X(NOMEM, -2, 1, "out of memory")                                                                                   \
     X(USAGE, -3, 2, "wrong usage or configuration")                                                                    \
     X(FORMAT, -4, 65, "malformed input")                                                                               \
-    X(NOTFOUND, -5, 1, "not found")                                                                                    \
+    X(NOTFOUND, -5, 74, "not found")                                                                                   \
     X(IO, -6, 74, "input/output error")                                                                                \
     X(NOTSUP, -7, 1, "not supported")                                                                                  \
-    X(RANGE, -8, 1, "out of range")                                                                                    \
+    X(RANGE, -8, 65, "out of range")                                                                                   \
     X(STOPPED, -9, 75, "stopped on request, can be resumed")                                                           \
     X(INTERNAL, -10, 70, "internal error")
 

@@ -200,7 +200,7 @@ static void failures_have_their_codes(void **state) {
     (void)state;
     assert_int_equal(ends("embed|--how|badly"), 65);
     said("err", "error: a.fa:3: bad base \\x1b[31m\n");
-    assert_int_equal(ends("embed|--how|mute"), 1);
+    assert_int_equal(ends("embed|--how|mute"), 74);
     said("err", "error: embed failed without a word: not found\n");
     assert_int_equal(ends("embed|-o|/no/such/folder/x"), 74);
     said("err", "/no/such/folder/x: its folder does not exist");
