@@ -268,3 +268,15 @@ int mb_forward_plan_make(const mb_model *m, const int64_t *lengths, int n, const
     mb_free(seq);
     return rc;
 }
+
+int mb_forward_check_memory(const mb_model *m, const mb_forward_options *o, mb_err *e) {
+    const int64_t length = (int64_t)1 << 20; /* beyond some tiles, workers take the same for any length */
+    char has[32], needs[32];
+    mb_forward_plan plan;
+    int rc = mb_forward_plan_make(m, &length, 1, o, &plan, e);
+    if (rc == MB_OK && o->memory > 0 && o->memory < plan.worker_bytes)
+        mb_warn("--memory %s is less than the %s that %d threads need beside the weights; that is taken all the same "
+                "(fewer --threads need less)",
+                mb_human_bytes((double)o->memory, has), mb_human_bytes((double)plan.worker_bytes, needs), o->threads);
+    return rc;
+}

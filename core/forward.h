@@ -75,6 +75,9 @@ typedef struct mb_forward_plan {
 
 int mb_forward_plan_make(const mb_model *m, const int64_t *lengths, int n, const mb_forward_options *o,
                          mb_forward_plan *plan, mb_err *e) MB_MUST_USE;
+/* Warns when o->memory is less than the workers take for a single sequence: a run goes on with what it needs. For
+ * front ends, once, with the budget that the user gave. */
+int mb_forward_check_memory(const mb_model *m, const mb_forward_options *o, mb_err *e) MB_MUST_USE;
 int mb_forward_run(const mb_model *m, const mb_sequence *seq, int n, const mb_forward_options *o, const mb_sink *sink,
                    mb_err *e) MB_MUST_USE;
 

@@ -1,7 +1,9 @@
 /* dna-mamba embed: sequences in, hidden states of a model out. This file: the options, and the order of the work. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "core/file.h"
@@ -49,7 +51,7 @@ static const mb_option OPTIONS[] = {
      .meta = "LIST",
      .help =
          "Which hidden states: last (after the final norm), or l, the stream that enters layer l (0: the embedding), "
-         "or several as 0,4,last, or all. Several give arrays of shape (rows, layers, columns) and TSV columns lL_eC."},
+         "or several as 0,4,last, or all. Several, in ascending order, give arrays of shape (rows, layers, columns) and TSV columns lL_eC."},
     {.key = "stream",
      .type = MB_OPT_CHOICE,
      .offset = offsetof(V, stream),
@@ -131,14 +133,14 @@ static const char DETAILS[] =
     "(exit code 75), a full disk or a crash lose at most one --batch: repeat the command with --resume. The bytes do "
     "not depend on --threads or --memory.\n"
     "\n"
-    "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o phix.npy\n"
-    "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o lambda.h5 --bin 1000\n"
-    "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o genes.tsv --regions "
+    "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o build/phix.npy\n"
+    "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o build/lambda.h5 --bin 1000\n"
+    "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o build/genes.tsv --regions "
     "genomics/data/lambda.bed\n"
-    "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o whole.npy --pool none --dtype f16 "
+    "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o build/whole.npy --pool none --dtype f16 "
     "--dry-run\n"
     "\n"
-    "  python3 -c \"import numpy; print(numpy.load('phix.npy').shape)\"";
+    "  python3 -c \"import numpy; print(numpy.load('build/phix.npy').shape)\"";
 
 /* The same options over the same input gave a result that stands: its run.json names the digest. */
 static int is_done_before(const embed *j) {
@@ -201,19 +203,12 @@ static int run_batches(embed *j, mb_err *e) {
     return rc;
 }
 
-static int note_inputs(embed *j, mb_err *e) {
-    int rc = mb_provenance_file(j->provenance, "model", mb_model_weights_path(j->model), e);
-    for (int i = 0; !rc && i < j->items.n_inputs; i++)
-        if (strcmp(j->items.inputs[i], "-") != 0)
-            rc = mb_provenance_file(j->provenance, "input", j->items.inputs[i], e);
-    if (!rc && j->items.reader.regions && mb_file_exists(j->items.reader.regions))
-        rc = mb_provenance_file(j->provenance, "input", j->items.reader.regions, e);
-    return rc;
-}
-
 static int write_provenance(embed *j, dna_partial *p, mb_err *e) {
     char *path = mb_asprintf("%s.run.json", j->output);
-    int rc = path ? note_inputs(j, e) : mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+    int rc = path ? mb_provenance_file(j->provenance, "model", mb_model_weights_path(j->model), e)
+                  : mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+    if (!rc)
+        rc = dna_note_inputs(j->provenance, &j->items, e);
     if (!rc)
         rc = mb_provenance_note(j->provenance, "digest", j->digest);
     if (!rc)
@@ -228,17 +223,32 @@ static int write_provenance(embed *j, dna_partial *p, mb_err *e) {
     return rc;
 }
 
+/* An HDF5 file is made here, which may take long or fail: run.json comes after it, and that of an earlier result goes
+ * before. */
+static int make_hdf5(embed *j, dna_partial *p, mb_err *e) {
+    char *record = mb_asprintf("%s.run.json", j->output);
+    int rc = record ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+    if (!rc && unlink(record) && errno != ENOENT)
+        rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    mb_free(record);
+    if (!rc)
+        rc = embed_make_hdf5(j, p, e);
+    return rc ? rc : write_provenance(j, p, e);
+}
+
 /* What comes last before the result appears. */
 static int make_rest(void *job, dna_partial *p, mb_err *e) {
     embed *j = job;
     dna_text end = {0};
     int rc = MB_OK;
+    if (j->format == EMBED_HDF5)
+        return make_hdf5(j, p, e);
     if (j->format == EMBED_TSV_GZ && !(rc = embed_bgzf("", 0, &end, e)))
         rc = dna_partial_put(p, end.data, end.n, dna_partial_end(p), e);
     dna_text_fini(&end);
     if (!rc && !dna_partial_is_direct(p))
         rc = write_provenance(j, p, e);
-    return !rc && j->format == EMBED_HDF5 ? embed_make_hdf5(j, p, e) : rc;
+    return rc;
 }
 
 static int finish(embed *j, mb_err *e) {

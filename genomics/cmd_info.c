@@ -120,7 +120,9 @@ static int look_at_file(facts *f, mb_err *e) {
 static int estimate(facts *f, mb_err *e) {
     const mb_forward_options o = {
         .threads = (int)f->run->globals.threads, .memory = f->run->globals.memory, .scratch = f->v->scratch};
-    int rc = mb_forward_plan_make(f->model, &f->v->length, 1, &o, &f->plan, e);
+    int rc = mb_forward_check_memory(f->model, &o, e);
+    if (!rc)
+        rc = mb_forward_plan_make(f->model, &f->v->length, 1, &o, &f->plan, e);
     return rc ? rc : dna_estimate_rate(f->model, f->alphabet, f->v->length, &o, 2.0, &f->rate, e);
 }
 

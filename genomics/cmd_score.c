@@ -1,14 +1,17 @@
 /* dna-mamba score: how probable a model finds sequences. This file: options, order of the work, what is printed. */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/provenance.h"
 #include "genomics/commands.h"
 #include "genomics/input_options.h"
+#include "genomics/partial.h"
 #include "genomics/score.h"
 
 typedef struct score_values {
@@ -93,8 +96,8 @@ static const char DETAILS[] =
     "model does not score the first base. Totals over all sequences go to standard error and to FILE.run.json.\n"
     "\n"
     "  dna-mamba score genomics/data/phix174.fa -m genomics/models/demo\n"
-    "  dna-mamba score genomics/data/phix174.fa -m genomics/models/demo --window 100 --mask-stride 0 -o windows.tsv\n"
-    "  dna-mamba score genomics/data/lambda.fa.gz -m genomics/models/demo --per-base lambda.bedgraph -o lambda.tsv";
+    "  dna-mamba score genomics/data/phix174.fa -m genomics/models/demo --window 100 --mask-stride 0 -o build/windows.tsv\n"
+    "  dna-mamba score genomics/data/lambda.fa.gz -m genomics/models/demo --per-base build/lambda.bedgraph -o build/lambda.tsv";
 
 typedef struct totals {
     int64_t sequences, scored, base[4];
@@ -262,33 +265,25 @@ static int setup(job *j, mb_run *run, mb_err *e) {
                                        .stop = mb_cli_stop()},
                            .softmax = j->v->softmax,
                            .mask_stride = j->v->mask_stride};
-    return choose_scheme(j, e);
+    rc = choose_scheme(j, e);
+    return rc ? rc : mb_forward_check_memory(j->model, &j->o.forward, e);
 }
 
-static int write_provenance(const job *j, mb_provenance *p, mb_err *e) {
-    char *path = mb_asprintf("%s.run.json", j->v->output);
-    int rc = path ? mb_provenance_file(p, "model", mb_model_weights_path(j->model), e)
-                  : mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
-    for (int i = 0; !rc && i < j->items.n_inputs; i++)
-        if (strcmp(j->items.inputs[i], "-") != 0)
-            rc = mb_provenance_file(p, "input", j->items.inputs[i], e);
+/* All but the writing: inputs are digested before the results appear. */
+static int fill_provenance(const job *j, mb_provenance *p, mb_err *e) {
+    int rc = mb_provenance_file(p, "model", mb_model_weights_path(j->model), e);
+    if (!rc)
+        rc = dna_note_inputs(p, &j->items, e);
     const double number[] = {(double)j->all.sequences, (double)j->all.scored, j->all.loglik / (1 + j->o.both),
                              bits_per_base(j->all.loglik, j->all.terms), entropy_bits(j->all.base)};
     static const char *const NAME[] = {"sequences", "scored", "loglik", "bits_per_base", "order0_bits"};
     for (size_t i = 0; !rc && i < sizeof number / sizeof *number; i++)
         rc = mb_provenance_number(p, NAME[i], number[i]);
-    if (!rc)
-        rc = mb_provenance_write(p, path, e);
-    mb_free(path);
     return rc;
 }
 
-static int compute(job *j, double work, mb_err *e) {
-    const int to_file = strcmp(j->v->output, "-") != 0;
-    mb_provenance *p = NULL;
-    int rc = mb_provenance_start(&p, j->run, e);
-    if (!rc)
-        rc = dna_check_output(j->v->output, &j->items, e);
+static int make_outputs(job *j, double work, mb_err *e) {
+    int rc = dna_check_output(j->v->output, &j->items, e);
     if (!rc && j->v->per_base)
         rc = dna_check_output(j->v->per_base, &j->items, e);
     if (!rc)
@@ -300,14 +295,37 @@ static int compute(job *j, double work, mb_err *e) {
         rc = run_batches(j, e);
         mb_progress_finish(j->o.forward.progress);
     }
-    if (!rc && to_file)
-        rc = write_provenance(j, p, e);
+    return rc;
+}
+
+/* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
+static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
+    const int to_file = !dna_path_is_direct(j->v->output); /* a pipe or a device has no neighbour */
+    char *record = to_file ? mb_asprintf("%s.run.json", j->v->output) : NULL;
+    if (!rc && to_file) {
+        if (!record)
+            rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+        else if (!(rc = fill_provenance(j, p, e)) && unlink(record) && errno != ENOENT)
+            rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    }
     mb_out *ready[] = {j->per_base, j->out};
     for (int i = 0; i < 2; i++)
         if (!rc && ready[i])
             rc = mb_out_commit(ready[i], e);
         else
             mb_out_abort(ready[i]);
+    if (!rc && record)
+        rc = mb_provenance_write(p, record, e);
+    mb_free(record);
+    return rc;
+}
+
+static int compute(job *j, double work, mb_err *e) {
+    mb_provenance *p = NULL;
+    int rc = mb_provenance_start(&p, j->run, e);
+    if (!rc)
+        rc = make_outputs(j, work, e);
+    rc = commit(j, rc, p, e);
     mb_provenance_free(p);
     if (!rc)
         mb_info("%" PRId64 " sequences, %" PRId64 " bases scored: %.4f bits per base (order 0: %.4f)", j->all.sequences,

@@ -244,17 +244,30 @@ static mb_train_options train_options(const job *j) {
 /* ---- what is said and written ---------------------------------------------------------------------------------------
  */
 
-static int print_plan(const job *j, mb_err *e) {
-    char a[32], b[32], c[32], d[32];
+/* What the first part of the first step takes; warns when that is more than --memory leaves. */
+static int plan_first(const job *j, mb_gradient_plan *plan, mb_err *e) {
+    char has[32], needs[32], corpus[32];
     int first, n = dna_pretrain_micro(&j->task, 0, 0, &first);
     int64_t *length = mb_calloc((size_t)n + 1, sizeof *length);
-    mb_gradient_plan plan;
     if (!length)
         return mb_fail(e, MB_NOMEM, "no memory for a plan");
     for (int i = 0; i < n; i++)
         length[i] = dna_windows_draw(j->windows, 0, first + i).length;
-    int rc = mb_gradient_plan_make(j->g, length, n, &plan, e);
+    int rc = mb_gradient_plan_make(j->g, length, n, plan, e);
     mb_free(length);
+    const int64_t sequence = dna_corpus_bytes(&j->corpus), memory = j->run->globals.memory;
+    if (rc == MB_OK && plan->least > memory - sequence)
+        mb_warn("--memory %s is less than the %s of the corpus and the %s that the activations of a step need; that is "
+                "taken all the same (more --micro-batches need less)",
+                mb_human_bytes((double)memory, has), mb_human_bytes((double)sequence, corpus),
+                mb_human_bytes((double)plan->least, needs));
+    return rc;
+}
+
+static int print_plan(const job *j, mb_err *e) {
+    char a[32], b[32], c[32], d[32];
+    mb_gradient_plan plan;
+    int rc = plan_first(j, &plan, e);
     if (rc != MB_OK)
         return rc;
     printf("model        %s, %lld parameters\n", j->v->model, (long long)mb_params_count(j->config));
@@ -320,6 +333,8 @@ static int export_model(job *j, const mb_train_report *r, mb_provenance *p, mb_e
     for (int i = 0; rc == MB_OK && i < j->run->nargs; i++)
         if (strcmp(j->run->args[i], "-") != 0)
             rc = mb_provenance_file(p, "input", j->run->args[i], e);
+    if (rc == MB_OK && j->v->splits)
+        rc = mb_provenance_file(p, "input", j->v->splits, e);
     if (rc == MB_OK && j->weights)
         rc = mb_provenance_file(p, "model", j->weights, e);
     if (rc == MB_OK)
@@ -343,7 +358,10 @@ static int train(job *j, mb_err *e) {
     mb_train_report report;
     const mb_train_options o = train_options(j);
     const mb_train_task task = dna_pretrain_task(&j->task);
-    int rc = mb_provenance_start(&p, j->run, e);
+    mb_gradient_plan plan;
+    int rc = plan_first(j, &plan, e);
+    if (rc == MB_OK)
+        rc = mb_provenance_start(&p, j->run, e);
     if (rc == MB_OK && mkdir(j->v->output, 0777) != 0 && errno != EEXIST)
         rc = mb_fail_errno(e, MB_IO, "%s: cannot be made", j->v->output);
     if (rc == MB_OK && j->v->resume != 0) {

@@ -52,6 +52,16 @@ static int set_format(embed *j, mb_err *e) {
     return MB_OK;
 }
 
+/* Layers as asked for, sorted and without repeats; told, because a reader of the array counts on an order. */
+static void warn_of_order(const embed *j, int asked, int moved) {
+    char list[256] = "";
+    if (asked == j->n_layers && !moved)
+        return;
+    for (int i = 0, n = 0; i < j->n_layers && n < (int)sizeof list - 16; i++)
+        n += snprintf(list + n, sizeof list - (size_t)n, "%s%d", i ? "," : "", j->layer[i]);
+    mb_warn("--layer %s: layers are written in ascending order and once each: %s", j->v->layer, list);
+}
+
 static int compare_ints(const void *a, const void *b) {
     return (*(const int *)a > *(const int *)b) - (*(const int *)a < *(const int *)b);
 }
@@ -77,12 +87,16 @@ static int set_layers(embed *j, mb_err *e) {
         j->layer[j->n_layers++] = (int)l;
         p = *end ? end + 1 : NULL;
     }
-    qsort(j->layer, (size_t)j->n_layers, sizeof *j->layer, compare_ints);
-    int n = 1;
+    int n = 1, moved = 0;
+    const int asked = j->n_layers;
+    for (int i = 1; i < asked; i++)
+        moved |= j->layer[i] < j->layer[i - 1];
+    qsort(j->layer, (size_t)asked, sizeof *j->layer, compare_ints);
     for (int i = 1; i < j->n_layers; i++)
         if (j->layer[i] != j->layer[n - 1])
             j->layer[n++] = j->layer[i];
     j->n_layers = n;
+    warn_of_order(j, asked, moved);
     return MB_OK;
 }
 
@@ -130,7 +144,8 @@ int embed_setup(embed *j, mb_run *run, mb_err *e) {
     if ((rc = set_layers(j, e)))
         return rc;
     set_columns(j);
-    return MB_OK;
+    const mb_forward_options forward = embed_forward_options(j);
+    return mb_forward_check_memory(j->model, &forward, e);
 }
 
 mb_forward_options embed_forward_options(const embed *j) {

@@ -3,9 +3,9 @@
  *
  * FASTA: lines '>' name [comment], then sequence lines until the next '>'. FASTQ: '@' name, sequence lines until '+',
  * as many quality bytes as bases. Blank lines between records, CR LF and blanks inside sequence lines are taken.
- * Refuses: text before the first header, headers without a name (unless they are taken), a zero byte in a header, FASTQ
- * records cut short or with too many qualities, gzip and BGZF streams that end early (BGZF: without the end marker),
- * files without records.
+ * Refuses: text before the first header, headers without a name (unless they are taken), a zero byte or a carriage
+ * return in a header, FASTQ records cut short or with too many qualities, gzip and BGZF streams that end early (BGZF:
+ * without the end marker), files without records.
  */
 #include "genomics/fasta.h"
 
@@ -173,6 +173,12 @@ static int take_header(dna_fasta *f, dna_record *r, mb_err *e) {
         return rc;
     if (memchr(h->data, 0, (size_t)h->n))
         return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": zero byte in the header line", f->path, r->line);
+    if (memchr(h->data, '\r', (size_t)h->n))
+        return mb_fail(e, MB_FORMAT,
+                       "%s:%" PRId64
+                       ": a carriage return inside the header line: lines end in CR alone, as on old Macs; "
+                       "convert them first: tr '\\r' '\\n'",
+                       f->path, r->line);
     const size_t blank = f->unnamed ? strspn(h->data, " \t") : 0;
     const size_t name = strcspn(h->data + blank, " \t");
     const size_t comment = blank + name + strspn(h->data + blank + name, " \t");

@@ -157,10 +157,11 @@ static int name_paths(paths *p, const char *folder, const char *path, int compre
 }
 
 static int fail_build(const char *path, mb_err *e) {
-    return mb_fail(e, MB_FORMAT,
-                   "%s: cannot be indexed: it is damaged, not FASTA, holds a name twice, or its lines within a "
-                   "record differ in length (samtools faidx names the place)",
-                   path);
+    return mb_fail(
+        e, MB_FORMAT,
+        "%s: cannot be indexed: it is damaged, not FASTA, holds a name twice, its lines end in CR alone, or those within a "
+        "record differ in length (samtools faidx names the place)",
+        path);
 }
 
 /* Builds under temporary names beside the final ones; *unwritable tells a folder without write permission from the

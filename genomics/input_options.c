@@ -1,10 +1,12 @@
-/* See input_options.h. Refuses windows and flags that are not numbers, and strides without windows. */
+/* See input_options.h. Refuses windows and flags that are not numbers, strides without windows, empty names. */
 #include "genomics/input_options.h"
 
 #include <htslib/sam.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "core/file.h"
 
 /* Most sequences of a batch: bounds what is kept per sequence when reads are short. */
 enum { BATCH_ITEMS = 4096 };
@@ -36,6 +38,10 @@ static int parse_flags(const char *option, const char *text, int *flags, mb_err 
 int dna_input_resolve(const dna_input_values *v, char *const *inputs, int n, dna_items_options *o, dna_policies *p,
                       mb_err *e) {
     memset(o, 0, sizeof *o);
+    if (v->regions && !*v->regions)
+        return mb_fail(e, MB_USAGE, "--regions is empty: expected a BED file, a contig or contig:from-to");
+    if (v->reference && !*v->reference)
+        return mb_fail(e, MB_USAGE, "--reference is empty: expected a FASTA file");
     *p = (dna_policies){
         .alphabet = v->alphabet, .n_as = v->n_as, .lower = v->lower_case, .ambiguous = v->ambiguous, .gaps = v->gaps};
     o->inputs = inputs;
@@ -60,6 +66,18 @@ int dna_input_resolve(const dna_input_values *v, char *const *inputs, int n, dna
     o->batch_tokens = v->batch;
     o->batch_items = BATCH_ITEMS;
     return MB_OK;
+}
+
+int dna_note_inputs(mb_provenance *p, const dna_items_options *o, mb_err *e) {
+    const char *const other[] = {o->reader.regions, o->reader.alignment.reference};
+    int rc = MB_OK;
+    for (int i = 0; !rc && i < o->n_inputs; i++)
+        if (strcmp(o->inputs[i], "-") != 0)
+            rc = mb_provenance_file(p, "input", o->inputs[i], e);
+    for (int i = 0; !rc && i < 2; i++)
+        if (other[i] && mb_file_exists(other[i]))
+            rc = mb_provenance_file(p, "input", other[i], e);
+    return rc;
 }
 
 int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) {

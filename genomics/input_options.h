@@ -4,6 +4,7 @@
 #define DNA_INPUT_OPTIONS_H
 #include <stddef.h>
 #include "core/options.h"
+#include "core/provenance.h"
 #include "genomics/items.h"
 
 typedef struct dna_input_values {
@@ -17,6 +18,9 @@ enum { DNA_READ_ORIGINAL, DNA_READ_STORED };
 /* Fills options and policies from what the user gave. Strings are borrowed. */
 int dna_input_resolve(const dna_input_values *v, char *const *inputs, int n, dna_items_options *o, dna_policies *p,
                       mb_err *e) MB_MUST_USE;
+
+/* Every file that was read, for run.json: inputs, BED, reference. Standard input has no name and is left out. */
+int dna_note_inputs(mb_provenance *p, const dna_items_options *o, mb_err *e) MB_MUST_USE;
 
 /* Refuses an output that is one of the inputs under whatever name. */
 int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) MB_MUST_USE;

@@ -410,7 +410,7 @@ int dna_partial_complete(dna_partial *p, mb_err *e) {
     return rc;
 }
 
-/* A result of an earlier run goes before the new index comes: data never stands beside an index that is not its own. */
+/* A result of an earlier run goes before the new index and run.json come: data never stands beside those of another. */
 static int remove_earlier(const dna_partial *p, mb_err *e) {
     char *target = realpath(p->path, NULL);
     int rc = MB_OK;
@@ -433,7 +433,9 @@ static int commit_index(dna_partial *p, mb_err *e) {
 
 static int end_kept(dna_partial *p, const dna_ending *how, mb_err *e) {
     int rc = how->head ? mb_out_pwrite(p->data, how->head, (size_t)p->head, 0, e) : MB_OK;
-    if (!rc && p->index && !(rc = remove_earlier(p, e)))
+    if (!rc && !dna_partial_is_direct(p))
+        rc = remove_earlier(p, e);
+    if (!rc && p->index)
         rc = commit_index(p, e);
     if (!rc && how->make)
         rc = how->make(how->user, p, e);

@@ -69,6 +69,7 @@ else
     check "embed: SIGTERM ends with 75" [ $status = 75 ]
     check "embed: and says how to go on" has "$(cat err.txt)" "--resume"
     check "embed: no result yet" [ ! -e cut.npy ]
+    check "embed: nor its run.json" [ ! -e cut.npy.run.json ]
     check "embed --resume with other options is refused" exits 2 "$dna" embed many.fa -m "$model" -o cut.npy --batch 5000 --resume --dtype f16
     sed 's/^>r300/>other/' many.fa >changed.fa
     check "embed --resume with other input is refused" exits 2 "$dna" embed changed.fa -m "$model" -o cut.npy --batch 5000 --resume
@@ -83,7 +84,27 @@ check "embed --dry-run" exits 0 "$dna" embed many.fa -m "$model" -o dry.npy --dr
 check "embed --dry-run counts" has "$out" "400 of"
 check "embed --dry-run writes nothing" [ ! -e dry.npy ]
 
-# Every example of the help, as it stands.
+# run.json: names every file that was read; comes with the result or not at all, and never stays beside that of another
+# run.
+printf 'NC_001422.1\t0\t100\n' >one.bed
+check "embed: regions" exits 0 "$dna" embed p.fa -m "$model" -o r.tsv --regions one.bed
+check "embed: run.json names the BED file" has "$(cat r.tsv.run.json)" "$(sha256sum one.bed | cut -c1-64)"
+check "score: regions" exits 0 "$dna" score p.fa -m "$model" -o s.tsv --regions one.bed
+check "score: run.json names the BED file" has "$(cat s.tsv.run.json)" "$(sha256sum one.bed | cut -c1-64)"
+check "score: and the input" has "$(cat s.tsv.run.json)" "$(sha256sum p.fa | cut -c1-64)"
+bases=$(tail -n +2 p.fa | tr -d '\n' | wc -c)
+kib=$(((bases * 128 * 4 + 1023) / 1024)) # the rows fit, the HDF5 file that is made of them does not
+(ulimit -f $kib && exec "$dna" embed p.fa -m "$model" -o late.h5 --pool none) 2>err.txt
+check "HDF5 that fails when it is made ends with 74" [ $? = 74 ]
+check "HDF5 that fails: one line with the cause" has "$(grep error: err.txt)" "file write failed: File too large"
+check "HDF5 that fails: no run.json" [ ! -e late.h5.run.json ]
+rm -f late.h5*
+check "embed -o /dev/null" exits 0 "$dna" embed p.fa -m "$model" -o /dev/null --format tsv
+check "score -o /dev/null" exits 0 "$dna" score p.fa -m "$model" -o /dev/null --regions one.bed
+check "a device gets no run.json" [ ! -e /dev/null.run.json ]
+
+# Every example of the help, as it stands; results go to build/, as they would in the source tree.
+mkdir build
 for verb in embed score info; do
     "$dna" $verb --help | sed -n 's/^  dna-mamba /dna-mamba /p' >examples
     check "$verb --help has examples" [ -s examples ]
