@@ -159,7 +159,7 @@ static size_t scratch_floats(const mb_mixer *mixer, int tile) {
     const size_t n = (size_t)tile, state = (size_t)m->N * CHANNEL_BLOCK;
     const size_t scan = state + m->ops->scan_bwd_scratch(tile, CHANNEL_BLOCK, m->N);
     const size_t conv = (size_t)m->K * (size_t)m->E;
-    return most(n * ((size_t)m->E + (size_t)m->D), most(scan, conv)) + 64;
+    return most(most(n * ((size_t)m->E + (size_t)m->D), n * (size_t)m->R), most(scan, conv)) + 64;
 }
 
 static const float *row(const float *base, int64_t at, int cols) {
