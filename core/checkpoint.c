@@ -5,17 +5,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/json_guard.h"
 #include "core/log.h"
 #include "core/model_internal.h"
 #include "core/params_table.h"
 
-static const char PREFIX[] = "step-", UNFINISHED[] = ".unfinished-";
+static const char PREFIX[] = "step-", UNFINISHED[] = ".unfinished-", DAMAGED[] = "damaged-";
 static const char *const FILES[] = {"config.json", "model.safetensors", "state.safetensors"};
 enum { N_FILES = sizeof FILES / sizeof *FILES, STATE_BYTES = 1 << 20 };
 
@@ -95,6 +97,7 @@ static json_t *state_json(const mb_train_state *s, int64_t updates) {
 }
 
 static int write_state(const char *dir, const mb_train_state *s, int64_t updates, mb_err *e) {
+    mb_json_use_heap();
     json_t *all = state_json(s, updates), *digests = json_object();
     char *path = mb_path_join(dir, "state.json"), *text = NULL;
     mb_out *out = NULL;
@@ -117,7 +120,7 @@ static int write_state(const char *dir, const mb_train_state *s, int64_t updates
         rc = mb_out_commit(out, e);
     else
         mb_out_abort(out);
-    free(text);
+    mb_free(text);
     json_decref(all);
     json_decref(digests);
     mb_free(path);
@@ -171,15 +174,39 @@ static int remove_folder(const char *path, mb_err *e) {
     return rc;
 }
 
+/* What runs that were killed while writing left behind: it may be what fills the disk. */
+static void remove_unfinished(const char *dir) {
+    DIR *d = opendir(dir);
+    for (struct dirent *entry; d && (entry = readdir(d));)
+        if (strncmp(entry->d_name, UNFINISHED, sizeof UNFINISHED - 1) == 0) {
+            char *path = mb_path_join(dir, entry->d_name);
+            if (path)
+                (void)remove_folder(path, NULL);
+            mb_free(path);
+        }
+    if (d)
+        closedir(d);
+}
+
+/* The folder of checkpoints, and its name in the folder above, which is there. */
+static int make_folder(const char *dir, mb_err *e) {
+    if (mkdir(dir, 0777) != 0)
+        return errno == EEXIST ? MB_OK : mb_fail_errno(e, MB_IO, "%s: cannot be made", dir);
+    char *above = mb_path_join(dir, "..");
+    int rc = above ? sync_folder(above, e) : mb_fail(e, MB_NOMEM, "no memory for a checkpoint");
+    mb_free(above);
+    return rc;
+}
+
 int mb_checkpoint_save(const char *dir, mb_gradient *g, mb_optimizer *o, const mb_train_state *s, mb_err *e) {
     char *final = mb_checkpoint_path(dir, s->step);
     char *work = mb_asprintf("%s/%s%08lld.%ld", dir, UNFINISHED, (long long)s->step, (long)getpid());
     int rc = final && work ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a checkpoint");
-    if (rc == MB_OK && mkdir(dir, 0777) != 0 && errno != EEXIST)
-        rc = mb_fail_errno(e, MB_IO, "%s: cannot be made", dir);
+    if (rc == MB_OK)
+        rc = make_folder(dir, e);
     if (rc == MB_OK && !mb_dir_exists(final)) {
-        rc = remove_folder(work, e);
-        if (rc == MB_OK && mkdir(work, 0777) != 0)
+        remove_unfinished(dir);
+        if (mkdir(work, 0777) != 0)
             rc = mb_fail_errno(e, MB_IO, "%s: cannot be made", work);
         if (rc == MB_OK)
             rc = write_files(work, g, o, s, e);
@@ -210,14 +237,15 @@ static int newest_first(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-/* The number behind PREFIX, or -1. */
+/* The number behind PREFIX, or -1 when mb_checkpoint_path would write it differently. */
 static int64_t step_of(const char *name) {
     if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0)
         return -1;
-    char *end;
+    char *end, again[64];
     errno = 0;
     const long long n = strtoll(name + sizeof PREFIX - 1, &end, 10);
-    return *end || errno || n < 0 || end == name + sizeof PREFIX - 1 ? -1 : n;
+    snprintf(again, sizeof again, "%s%08lld", PREFIX, n);
+    return errno || n < 0 || strcmp(name, again) != 0 ? -1 : n;
 }
 
 static int list_steps(const char *dir, steps *s, mb_err *e) {
@@ -267,56 +295,68 @@ int mb_checkpoint_prune(const char *dir, int keep, int64_t pinned, mb_err *e) {
         mb_free(path);
     }
     mb_free(s.at);
-    DIR *d = rc == MB_OK ? opendir(dir) : NULL;
-    for (struct dirent *entry; d && (entry = readdir(d));)
-        if (strncmp(entry->d_name, UNFINISHED, sizeof UNFINISHED - 1) == 0) {
-            char *path = mb_path_join(dir, entry->d_name);
-            if (path)
-                (void)remove_folder(path, NULL);
-            mb_free(path);
-        }
-    if (d)
-        closedir(d);
     return rc;
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------------------
  */
 
-static int64_t integer(const json_t *all, const char *key) {
-    return (int64_t)json_integer_value(json_object_get(all, key));
+/* A count of state.json; what is not there, is no whole number or outside least..most makes it unreadable. */
+static int64_t count_of(const json_t *all, const char *key, int64_t least, int64_t most, int *good) {
+    const json_t *v = json_object_get(all, key);
+    const int64_t n = (int64_t)json_integer_value(v);
+    *good &= json_is_integer(v) && n >= least && n <= most;
+    return n;
 }
 
-static int read_state(const char *path, mb_train_state *s, int64_t *updates, mb_err *e) {
+static int parse_state(const json_t *all, int64_t step, mb_train_state *s, int64_t *updates) {
+    const char *fingerprint = json_string_value(json_object_get(all, "fingerprint"));
+    const json_t *best = json_object_get(all, "best");
+    int good = 1;
+    if (!fingerprint || strlen(fingerprint) > MB_CHECKPOINT_KEY || !json_is_number(best))
+        return 0;
+    (void)count_of(all, "version", 1, 1, &good);
+    *s = (mb_train_state){.step = count_of(all, "step", step, step, &good),
+                          .tokens = count_of(all, "tokens", 0, INT64_MAX, &good),
+                          .evaluations = count_of(all, "evaluations", 0, step, &good),
+                          .best_step = count_of(all, "best_step", -1, step, &good),
+                          .best = json_number_value(best),
+                          .bad_evaluations = count_of(all, "bad_evaluations", 0, step, &good),
+                          .skipped = count_of(all, "skipped", 0, step, &good)};
+    *updates = count_of(all, "updates", 0, step, &good);
+    memcpy(s->fingerprint, fingerprint, strlen(fingerprint) + 1);
+    return good;
+}
+
+/* state.json alone: the other files are not looked at. *digests: to be given back by json_decref. */
+static int read_state_file(const char *path, int64_t step, mb_train_state *s, int64_t *updates, json_t **digests,
+                           mb_err *e) {
     char *file = mb_path_join(path, "state.json"), *text = NULL;
     size_t size;
     json_t *all = NULL;
+    mb_json_use_heap();
     int rc = file ? mb_file_read_all(file, STATE_BYTES, &text, &size, e) : mb_fail(e, MB_NOMEM, "no memory");
-    if (rc == MB_OK && (!(all = json_loadb(text, size, 0, NULL)) || integer(all, "version") != 1 ||
-                        !json_is_string(json_object_get(all, "fingerprint"))))
-        rc = mb_fail(e, MB_FORMAT, "%s is not a state of this program", file);
+    if (rc == MB_OK && (!(all = json_loadb(text, size, 0, NULL)) || !parse_state(all, step, s, updates)))
+        rc = mb_fail(e, MB_FORMAT, "%s is not the state of step %lld of this program", file, (long long)step);
+    *digests = rc == MB_OK ? json_incref(json_object_get(all, "sha256")) : NULL;
+    json_decref(all);
+    mb_free(text);
+    mb_free(file);
+    return rc;
+}
+
+static int read_state(const char *path, int64_t step, mb_train_state *s, int64_t *updates, mb_err *e) {
+    json_t *digests = NULL;
+    int rc = read_state_file(path, step, s, updates, &digests, e);
     for (int i = 0; i < N_FILES && rc == MB_OK; i++) {
         char hex[65], *other = mb_path_join(path, FILES[i]);
-        const char *want = json_string_value(json_object_get(json_object_get(all, "sha256"), FILES[i]));
+        const char *want = json_string_value(json_object_get(digests, FILES[i]));
         rc = other ? mb_file_sha256(other, hex, e) : mb_fail(e, MB_NOMEM, "no memory");
         if (rc == MB_OK && (!want || strcmp(want, hex) != 0))
             rc = mb_fail(e, MB_FORMAT, "%s was changed or cut short after it was written", other);
         mb_free(other);
     }
-    if (rc == MB_OK) {
-        *s = (mb_train_state){.step = integer(all, "step"),
-                              .tokens = integer(all, "tokens"),
-                              .evaluations = integer(all, "evaluations"),
-                              .best_step = integer(all, "best_step"),
-                              .best = json_number_value(json_object_get(all, "best")),
-                              .bad_evaluations = integer(all, "bad_evaluations"),
-                              .skipped = integer(all, "skipped")};
-        *updates = integer(all, "updates");
-        strncpy(s->fingerprint, json_string_value(json_object_get(all, "fingerprint")), MB_CHECKPOINT_KEY);
-    }
-    json_decref(all);
-    mb_free(text);
-    mb_free(file);
+    json_decref(digests);
     return rc;
 }
 
@@ -377,7 +417,7 @@ static int read_one(const char *path, mb_gradient *g, mb_optimizer *o, mb_err *e
 int mb_checkpoint_load(const char *dir, int64_t step, mb_gradient *g, mb_optimizer *o, mb_train_state *s, mb_err *e) {
     char *path = mb_checkpoint_path(dir, step);
     int64_t updates = 0;
-    int rc = path ? read_state(path, s, &updates, e) : mb_fail(e, MB_NOMEM, "no memory for a checkpoint");
+    int rc = path ? read_state(path, step, s, &updates, e) : mb_fail(e, MB_NOMEM, "no memory for a checkpoint");
     if (rc == MB_OK)
         rc = read_one(path, g, o, e);
     if (rc == MB_OK)
@@ -386,33 +426,83 @@ int mb_checkpoint_load(const char *dir, int64_t step, mb_gradient *g, mb_optimiz
     return rc;
 }
 
+static int differs(const char *path, const char *its, const char *ours, mb_err *e) {
+    return mb_fail(e, MB_USAGE,
+                   "%s belongs to a run with other settings or data (its fingerprint is %s, this run's %s); give the "
+                   "settings it was started with, or another output folder",
+                   path, its, ours);
+}
+
+int mb_checkpoint_agrees(const char *dir, const char *fingerprint, mb_err *e) {
+    steps all;
+    int seen = 0, rc = list_steps(dir, &all, e);
+    for (int i = 0; i < all.n && rc == MB_OK && !seen; i++) {
+        mb_err ignored = {0};
+        mb_train_state s;
+        int64_t updates;
+        json_t *digests = NULL;
+        char *path = mb_checkpoint_path(dir, all.at[i]);
+        seen = path && read_state_file(path, all.at[i], &s, &updates, &digests, &ignored) == MB_OK;
+        if (seen && strcmp(s.fingerprint, fingerprint) != 0)
+            rc = differs(path, s.fingerprint, fingerprint, e);
+        json_decref(digests);
+        mb_free(path);
+    }
+    mb_free(all.at);
+    return rc;
+}
+
+/* A damaged one gets another name: its step will be written again, and it must not count as one of those kept. */
+static int set_aside(const char *dir, int64_t step, mb_err *e) {
+    char *path = mb_checkpoint_path(dir, step);
+    char *aside = mb_asprintf("%s/%s%s%08lld", dir, DAMAGED, PREFIX, (long long)step);
+    int rc = path && aside ? remove_folder(aside, e) : mb_fail(e, MB_NOMEM, "no memory for a checkpoint");
+    if (rc == MB_OK && rename(path, aside) != 0)
+        rc = mb_fail_errno(e, MB_IO, "%s: cannot be renamed", path);
+    mb_free(path);
+    mb_free(aside);
+    return rc;
+}
+
+/* *damaged: not whole or not readable, so that an older one is wanted. */
+static int try_one(const char *path, int64_t step, mb_gradient *g, mb_optimizer *o, mb_train_state *s, int *damaged,
+                   mb_err *e) {
+    mb_train_state state;
+    int64_t updates = 0;
+    int rc = read_state(path, step, &state, &updates, e);
+    *damaged = rc == MB_FORMAT || rc == MB_NOTFOUND || rc == MB_IO;
+    if (rc == MB_OK && *s->fingerprint && strcmp(state.fingerprint, s->fingerprint) != 0)
+        return differs(path, state.fingerprint, s->fingerprint, e);
+    if (rc == MB_OK)
+        rc = read_one(path, g, o, e);
+    if (rc != MB_OK)
+        return rc;
+    *s = state;
+    *mb_optimizer_steps(o) = updates;
+    return MB_OK;
+}
+
 int mb_checkpoint_resume(const char *dir, mb_gradient *g, mb_optimizer *o, mb_train_state *s, int *found, mb_err *e) {
     steps all;
     mb_err first = {0};
+    int i, damaged = 1, rc = list_steps(dir, &all, e);
     *found = 0;
-    int rc = list_steps(dir, &all, e);
-    for (int i = 0; i < all.n && rc == MB_OK && !*found; i++) {
+    for (i = 0; i < all.n && rc == MB_OK && !*found; i++) {
         mb_err why = {0};
-        mb_train_state state;
-        int64_t updates = 0;
         char *path = mb_checkpoint_path(dir, all.at[i]);
-        if (!path) {
-            rc = mb_fail(e, MB_NOMEM, "no memory for a checkpoint");
-        } else if (read_state(path, &state, &updates, &why) != MB_OK) {
+        rc = path ? try_one(path, all.at[i], g, o, s, &damaged, &why) : mb_fail(&why, MB_NOMEM, "no memory");
+        *found = rc == MB_OK;
+        if (rc != MB_OK && path && damaged) {
             mb_warn("%s is passed over: %s", path, why.text);
             first = first.status == MB_OK ? why : first;
-        } else if (*s->fingerprint && strcmp(state.fingerprint, s->fingerprint) != 0) {
-            rc = mb_fail(e, MB_USAGE,
-                         "%s belongs to a run with other settings or data (its fingerprint is %s, this run's %s); give "
-                         "the settings it was started with, or another output folder",
-                         path, state.fingerprint, s->fingerprint);
-        } else if ((rc = read_one(path, g, o, e)) == MB_OK) {
-            *s = state;
-            *mb_optimizer_steps(o) = updates;
-            *found = 1;
+            rc = MB_OK;
+        } else if (rc != MB_OK) {
+            rc = mb_fail(e, rc, "%s", why.text);
         }
         mb_free(path);
     }
+    for (int k = 0; k < i - 1 && rc == MB_OK && *found; k++)
+        rc = set_aside(dir, all.at[k], e);
     if (rc == MB_OK && all.n > 0 && !*found)
         rc = mb_fail(e, MB_FORMAT, "%s: no checkpoint is whole; the newest: %s", dir, first.text);
     mb_free(all.at);

@@ -6,12 +6,13 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/json_guard.h"
 #include "core/mem.h"
 
 struct mb_event_log {
@@ -90,12 +91,24 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static int write_version(mb_event_log *l) {
+/* Event{wall_time=1, file_version=3}, and after a resumption Event{wall_time=1, step=2,
+ * session_log=7{status=1{START=1}}}, on which TensorBoard forgets what other files say of this step and later ones. */
+static int write_beginning(mb_event_log *l, int64_t step) {
     static const char version[] = "brain.Event:2";
-    bytes event = {0};
+    bytes event = {0}, start = {0}, status = {0};
     put_double(&event, 1, now());
     put_nested(&event, 3, version, sizeof version - 1);
-    return write_record(l, &event);
+    if (!write_record(l, &event))
+        return 0;
+    if (step < 1)
+        return 1;
+    put_double(&start, 1, now());
+    put_varint(&start, 2 << 3);
+    put_varint(&start, (uint64_t)step + 1);
+    put_varint(&status, 1 << 3);
+    put_varint(&status, 1);
+    put_nested(&start, 7, status.at, status.n);
+    return write_record(l, &start);
 }
 
 /* Event{wall_time=1, step=2, summary=5{value=1{tag=1, simple_value=2}}} */
@@ -136,20 +149,23 @@ static size_t lines_until(const char *text, size_t size, int64_t step) {
     return keep;
 }
 
+/* The lock keeps a second process from the same folder; file systems without locks go without. */
 static int open_lines(mb_event_log *l, int64_t step, mb_err *e) {
     char *text = NULL;
     size_t size = 0;
-    if (mb_file_exists(l->lines_path)) {
-        int rc = mb_file_read_all(l->lines_path, LINES_BYTES, &text, &size, e);
-        if (rc != MB_OK)
-            return rc;
-        const size_t keep = lines_until(text, size, step);
-        mb_free(text);
-        if (keep < size && truncate(l->lines_path, (off_t)keep) != 0)
-            return mb_fail_errno(e, MB_IO, "%s: cannot be cut back to step %lld", l->lines_path, (long long)step);
-    }
     l->lines = fopen(l->lines_path, "ae");
-    return l->lines ? MB_OK : mb_fail_errno(e, MB_IO, "%s", l->lines_path);
+    if (!l->lines)
+        return mb_fail_errno(e, MB_IO, "%s", l->lines_path);
+    if (flock(fileno(l->lines), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return mb_fail(e, MB_IO, "%s: another process is training into this folder", l->lines_path);
+    int rc = mb_file_read_all(l->lines_path, LINES_BYTES, &text, &size, e);
+    if (rc != MB_OK)
+        return rc;
+    const size_t keep = lines_until(text, size, step);
+    mb_free(text);
+    if (keep < size && ftruncate(fileno(l->lines), (off_t)keep) != 0)
+        return mb_fail_errno(e, MB_IO, "%s: cannot be cut back to step %lld", l->lines_path, (long long)step);
+    return MB_OK;
 }
 
 static int failed(const char *path, mb_err *e) {
@@ -158,6 +174,7 @@ static int failed(const char *path, mb_err *e) {
 
 int mb_event_log_open(mb_event_log **out, const char *dir, int64_t step, int tensorboard, mb_err *e) {
     char host[128] = "localhost";
+    mb_json_use_heap();
     mb_event_log *l = mb_calloc(1, sizeof *l);
     *out = NULL;
     if (!l)
@@ -170,7 +187,7 @@ int mb_event_log_open(mb_event_log **out, const char *dir, int64_t step, int ten
         rc = open_lines(l, step, e);
     if (rc == MB_OK && tensorboard && !(l->events = fopen(l->events_path, "abe")))
         rc = mb_fail_errno(e, MB_IO, "%s", l->events_path);
-    if (rc == MB_OK && l->events && !write_version(l))
+    if (rc == MB_OK && l->events && !write_beginning(l, step))
         rc = failed(l->events_path, e);
     if (rc != MB_OK) {
         const int closed = mb_event_log_close(l, NULL);
@@ -197,7 +214,7 @@ int mb_event_log_write(mb_event_log *l, int64_t step, const char *kind, const mb
     if (!line)
         return mb_fail(e, MB_NOMEM, "no memory for a line of metrics");
     const int written = fprintf(l->lines, "%s\n", line) >= 0 && fflush(l->lines) == 0;
-    free(line);
+    mb_free(line);
     if (!written)
         return failed(l->lines_path, e);
     for (int i = 0; i < n && l->events; i++)

@@ -16,7 +16,7 @@ typedef struct mb_event_value {
 
 /* Appends to DIR/metrics.jsonl, after dropping the lines of steps beyond `step` (what an interrupted run wrote after
  * the checkpoint that is resumed; step < 0: all) and a line cut short at the end; starts a new event file unless
- * tensorboard is 0. */
+ * tensorboard is 0. MB_IO while another process has the same folder open. */
 int mb_event_log_open(mb_event_log **out, const char *dir, int64_t step, int tensorboard, mb_err *e) MB_MUST_USE;
 /* One record: {"step": .., "kind": "train", "time": .., name: value, ...}; in TensorBoard kind/name. */
 int mb_event_log_write(mb_event_log *l, int64_t step, const char *kind, const mb_event_value *v, int n,

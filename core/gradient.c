@@ -277,6 +277,12 @@ const float *mb_gradient_carried(const mb_gradient *g, size_t *n) {
     return g->carry[!g->turn];
 }
 
+void mb_gradient_uncarry(mb_gradient *g) {
+    if (g->carrying)
+        g->turn = !g->turn;
+    g->carrying = 0;
+}
+
 int mb_gradient_set_carried(mb_gradient *g, const float *state, size_t n, mb_err *e) {
     int rc = make_carry(g, n, e);
     if (rc == MB_OK && n > 0)

@@ -52,6 +52,8 @@ void mb_gradient_zero(mb_gradient *g);
 
 /* The carried states, for checkpoints: *n floats, 0 when there are none. set: as they were got. */
 const float *mb_gradient_carried(const mb_gradient *g, size_t *n);
+/* Takes back what the last batch carried on, after a step that is not to count. */
+void mb_gradient_uncarry(mb_gradient *g);
 int mb_gradient_set_carried(mb_gradient *g, const float *state, size_t n, mb_err *e) MB_MUST_USE;
 
 /* What a batch of these lengths takes. */

@@ -54,9 +54,13 @@ static int save(run *r, mb_err *e) {
     int rc = mb_event_log_sync(r->log, e);
     if (rc == MB_OK)
         rc = mb_checkpoint_save(r->checkpoints, r->g, r->o, &r->s, e);
-    if (rc == MB_OK)
-        r->saved = 1;
-    return rc == MB_OK ? mb_checkpoint_prune(r->checkpoints, r->opt->keep, r->s.best_step, e) : rc;
+    if (rc != MB_OK)
+        return rc;
+    r->saved = 1;
+    mb_err why = {0}; /* someone may be reading an old one: no reason to end */
+    if (mb_checkpoint_prune(r->checkpoints, r->opt->keep, r->s.best_step, &why) != MB_OK)
+        mb_warn("an old checkpoint stays: %s", why.text);
+    return MB_OK;
 }
 
 /* ---- evaluation -----------------------------------------------------------------------------------------------------
@@ -118,35 +122,39 @@ static int evaluate(run *r, int *enough, mb_err *e) {
 /* ---- a step ---------------------------------------------------------------------------------------------------------
  */
 
-/* What happened and where, with the weights before the step kept. */
-static int bad_step(run *r, const char *what, mb_err *e) {
+/* What happened in which part of the step (-1: one of all), with the weights and states before it kept. */
+static int bad_step(run *r, const char *what, int micro, mb_err *e) {
     char origin[1024] = "";
     mb_err ignored = {0};
     if (r->task->origin)
-        r->task->origin(r->task->user, r->s.step, 0, origin, sizeof origin);
+        r->task->origin(r->task->user, r->s.step, micro < 0 ? 0 : micro, origin, sizeof origin);
+    mb_gradient_uncarry(r->g);
     mb_err_clear(e);
     mb_fail(
         e, MB_FAIL,
         "step %lld: %s%s%s. The weights before this step are in %s. Lower the learning rate, clip lower, or look at "
         "these sequences",
-        (long long)r->s.step, what, *origin ? "; its first batch: " : "", origin, r->checkpoints);
+        (long long)r->s.step, what,
+        !*origin    ? ""
+        : micro < 0 ? "; its first batch: "
+                    : "; the batch: ",
+        origin, r->checkpoints);
     if (save(r, &ignored) != MB_OK)
         mb_err_context(e, "(and the checkpoint could not be written: %s)", ignored.text);
     return MB_FAIL;
 }
 
 static int gradients(run *r, mb_train_sums *sums, mb_err *e) {
-    int rc = MB_OK;
     mb_gradient_zero(r->g);
-    for (int i = 0; i < r->opt->micro_batches && rc == MB_OK; i++)
-        rc = r->task->gradient(r->task->user, r->s.step, i, sums, e);
-    if (rc != MB_OK)
-        return mb_err_context(e, "step %lld", (long long)r->s.step);
-    const double loss = per_weight(sums);
-    if (sums->weight > 0 && !isfinite(loss))
-        return bad_step(r, "the loss is not a finite number", e);
-    if (sums->weight > 0 && r->opt->stop_loss > 0 && loss > r->opt->stop_loss)
-        return bad_step(r, "the loss explodes", e);
+    for (int i = 0; i < r->opt->micro_batches; i++) {
+        int rc = r->task->gradient(r->task->user, r->s.step, i, sums, e);
+        if (rc != MB_OK)
+            return mb_err_context(e, "step %lld", (long long)r->s.step);
+        if (!isfinite(sums->loss) || !isfinite(sums->weight))
+            return bad_step(r, "the loss is not a finite number", i, e);
+    }
+    if (sums->weight > 0 && r->opt->stop_loss > 0 && per_weight(sums) > r->opt->stop_loss)
+        return bad_step(r, "the loss explodes", -1, e);
     return MB_OK;
 }
 
@@ -159,7 +167,7 @@ static int step(run *r, mb_err *e) {
     if (sums.weight > 0) {
         rc = mb_optimizer_step(r->o, mb_schedule_rate(&r->opt->schedule, r->s.step), sums.weight, &norm, e);
         if (rc == MB_RANGE)
-            return bad_step(r, "the gradient is not finite", e);
+            return bad_step(r, "the gradient is not finite", -1, e);
         if (rc == MB_OK)
             rc = mb_gradient_refresh(r->g, e);
     } else {
@@ -253,6 +261,8 @@ static int begin(run *r, mb_err *e) {
         return mb_fail_errno(e, MB_IO, "%s: cannot be made", r->opt->dir);
     r->checkpoints = mb_path_join(r->opt->dir, "checkpoints");
     int rc = r->checkpoints ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
+    if (rc == MB_OK && !r->opt->resume && mb_dir_exists(r->checkpoints))
+        rc = mb_fail(e, MB_USAGE, "%s is there already: take another folder, remove it, or resume", r->checkpoints);
     if (rc == MB_OK && r->opt->resume)
         rc = mb_checkpoint_resume(r->checkpoints, r->g, r->o, &r->s, &found, e);
     if (rc == MB_OK && found)

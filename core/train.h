@@ -40,7 +40,7 @@ typedef struct mb_train_options {
     int64_t patience;                              /* stop after so many evaluations without a better one; 0 = never */
     double stop_loss;                              /* exploding: a mean loss beyond it stops the run; 0 = only NaN */
     double max_seconds;                            /* ask oneself to stop after so long; 0 = never */
-    int resume;                                    /* go on from the newest whole checkpoint, if there is one */
+    int resume; /* go on from the newest whole checkpoint, if there is one; 0: there must be no checkpoints */
     int tensorboard;
     const char *fingerprint; /* hex digest of all that decides the numbers */
     const atomic_int *stop;  /* checkpoint at the end of the step, then MB_STOPPED */

@@ -77,12 +77,12 @@ static void origin(void *user, int64_t step, int micro, char *out, size_t n) {
     const dna_pretrain *p = user;
     int first;
     *out = '\0';
-    if (dna_pretrain_micro(p, (uint64_t)step, micro, &first) == 0)
+    const int windows = dna_pretrain_micro(p, (uint64_t)step, micro, &first);
+    if (windows == 0)
         return;
     const dna_window w = dna_windows_draw(p->windows, (uint64_t)step, first);
     char place[512];
-    snprintf(out, n, "%s and %d more", dna_window_place(p->corpus, &w, place, sizeof place),
-             dna_windows_count(p->windows, (uint64_t)step) - 1);
+    snprintf(out, n, "%s and %d more", dna_window_place(p->corpus, &w, place, sizeof place), windows - 1);
 }
 
 mb_train_task dna_pretrain_task(dna_pretrain *p) {

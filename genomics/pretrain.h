@@ -16,7 +16,6 @@ typedef struct dna_pretrain {
     dna_train_batch batch;    /* of a micro-batch */
     dna_train_batch held_out; /* some windows of the grid */
     int64_t held_out_tokens;  /* how many at a time */
-    const atomic_int *stop;
 } dna_pretrain;
 
 /* Takes rooms for batches; the other fields are filled by the caller and borrowed. */
