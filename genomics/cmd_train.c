@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -140,6 +141,12 @@ static int make_windows(job *j, mb_err *e) {
                                .replacement = v->replacement,
                                .soft_weight = (float)v->soft_weight,
                                .alphabet = &j->alphabet};
+    if (v->min_window > v->window)
+        return mb_fail(e, MB_USAGE, "--min-window %" PRId64 " is more than --window %" PRId64, v->min_window,
+                       v->window);
+    if (v->schedule == MB_SCHEDULE_WSD && v->warmup + v->decay_share > 1)
+        return mb_fail(e, MB_USAGE, "--warmup %g and --decay-share %g are more than the whole run", v->warmup,
+                       v->decay_share);
     int rc = dna_masking_check(&j->masking, e);
     if (rc == MB_OK)
         rc = dna_splits_make(&j->splits, &j->corpus, &splits, e);
@@ -158,7 +165,9 @@ static int make_trainer(job *j, mb_err *e) {
     const dna_train_values *v = j->v;
     const int threads = (int)j->run->globals.threads;
     const mb_model_options mo = {.device = j->run->globals.device, .precision = (mbk_precision)v->precision};
-    const int64_t left = j->run->globals.memory - dna_corpus_bytes(&j->corpus);
+    /* weights, as kernels want them forth and back; gradients; moments and average */
+    const int64_t copies = 6 + (v->average > 0), weights = mb_params_count(j->config) * (int64_t)sizeof(float);
+    const int64_t left = j->run->globals.memory - dna_corpus_bytes(&j->corpus) - copies * weights;
     const mb_gradient_options go = {.threads = threads, .memory = left > 1 ? left : 1};
     mb_params *params = j->params;
     j->params = NULL;
@@ -193,23 +202,23 @@ static int make_trainer(job *j, mb_err *e) {
 /* All that decides the numbers, and nothing else: not the threads, the folder, or how often something is printed. */
 static int take_fingerprint(job *j, mb_err *e) {
     const dna_train_values *v = j->v;
-    char digest[65] = "";
+    char digest[65] = "", config[65];
     int rc = j->weights ? mb_file_sha256(j->weights, digest, e) : MB_OK;
     if (rc != MB_OK)
         return rc;
-    char *text = mb_asprintf(
-        "1 model %s %s seed %" PRId64 " corpus %" PRIu32 " %" PRId64 " splits %s %" PRId64
-        " %.17g %.17g window %" PRId64 " %" PRId64 " batch %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
-        " draw %.17g %.17g %.17g %" PRId64 " mask %d %.17g %.17g %.17g %d %.17g steps %" PRId64
-        " rate %.17g %.17g %.17g %.17g %.17g %d "
-        "adam %.17g %.17g %.17g %.17g %d %.17g %.17g precision %d device %s evaluation %" PRId64 " %" PRId64
-        " %" PRId64,
-        v->model, digest, j->run->globals.seed, j->corpus.crc, j->corpus.n, v->splits ? v->splits : "", v->block,
-        v->valid, v->test, v->window, v->min_window, v->batch_tokens, v->batch_windows, v->micro_batches, v->chain,
-        v->alpha, v->reverse, v->most_n, v->tries, v->objective, v->mask_rate, v->mask_shown, v->mask_random,
-        v->replacement, v->soft_weight, v->steps, v->rate, v->rate_least, v->rate_start, v->warmup, v->decay_share,
-        v->schedule, v->beta1, v->beta2, v->epsilon, v->weight_decay, v->norms_decay, v->clip, v->average, v->precision,
-        j->run->globals.device, v->evaluate_every, v->evaluation_windows, v->patience);
+    mb_sha256_hex(j->config, sizeof *j->config, config); /* numbers of four bytes, without gaps */
+    char *text =
+        mb_asprintf("2 model %s %s seed %" PRId64 " corpus %" PRIu32 " %" PRId64 " splits %" PRIu32 " window %" PRId64
+                    " %" PRId64 " batch %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " draw %.17g %.17g %.17g %" PRId64
+                    " mask %d %.17g %.17g %.17g %d %.17g steps %" PRId64 " rate %.17g %.17g %.17g %.17g %.17g %d "
+                    "adam %.17g %.17g %.17g %.17g %d %.17g %.17g precision %d device %s evaluation %" PRId64 " %" PRId64
+                    " %" PRId64,
+                    config, digest, j->run->globals.seed, j->corpus.crc, j->corpus.n, j->splits.crc, v->window,
+                    v->min_window, v->batch_tokens, v->batch_windows, v->micro_batches, v->chain, v->alpha, v->reverse,
+                    v->most_n, v->tries, v->objective, v->mask_rate, v->mask_shown, v->mask_random, v->replacement,
+                    v->soft_weight, v->steps, v->rate, v->rate_least, v->rate_start, v->warmup, v->decay_share,
+                    v->schedule, v->beta1, v->beta2, v->epsilon, v->weight_decay, v->norms_decay, v->clip, v->average,
+                    v->precision, j->run->globals.device, v->evaluate_every, v->evaluation_windows, v->patience);
     if (!text)
         return mb_fail(e, MB_NOMEM, "no memory for the digest of the settings");
     mb_sha256_hex(text, strlen(text), j->fingerprint);
@@ -291,6 +300,34 @@ static int print_plan(const job *j, mb_err *e) {
     return MB_OK;
 }
 
+/* The output folder may be used: it can be written to, and what it holds belongs to this run. Nothing is changed. */
+static int check_output(const job *j, mb_err *e) {
+    const char *dir = j->v->output;
+    struct stat st;
+    if (stat(dir, &st) != 0)
+        return MB_OK; /* will be made */
+    if (!S_ISDIR(st.st_mode))
+        return mb_fail(e, MB_USAGE, "%s: is a file; -o names a folder", dir);
+    if (access(dir, W_OK | X_OK) != 0)
+        return mb_fail_errno(e, MB_IO, "%s: cannot be written to", dir);
+    char *checkpoints = mb_path_join(dir, "checkpoints");
+    int rc = checkpoints ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
+    if (rc == MB_OK && j->v->resume != 0 && mb_dir_exists(checkpoints))
+        rc = mb_fail(e, MB_USAGE, "%s is there already: take another -o, remove it, or say --resume auto", checkpoints);
+    else if (rc == MB_OK)
+        rc = mb_checkpoint_agrees(checkpoints, j->fingerprint, e);
+    mb_free(checkpoints);
+    return rc;
+}
+
+/* What cannot be written in the end is found out in the beginning. */
+static int write_config(const job *j, mb_err *e) {
+    char *path = mb_path_join(j->v->output, "config.json");
+    int rc = path ? mb_config_write(j->config, path, e) : mb_fail(e, MB_NOMEM, "no memory for a path");
+    mb_free(path);
+    return rc;
+}
+
 static int write_splits(const job *j, mb_err *e) {
     mb_out *out = NULL;
     char *path = mb_path_join(j->v->output, "splits.bed");
@@ -322,12 +359,8 @@ static int export_weights(job *j, const mb_train_report *r, const char *to, mb_e
 }
 
 static int export_model(job *j, const mb_train_report *r, mb_provenance *p, mb_err *e) {
-    char *config = mb_path_join(j->v->output, "config.json"),
-         *weights = mb_path_join(j->v->output, "model.safetensors");
-    char *record = mb_path_join(j->v->output, "run.json");
-    int rc = config && weights && record ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
-    if (rc == MB_OK)
-        rc = mb_config_write(j->config, config, e);
+    char *weights = mb_path_join(j->v->output, "model.safetensors"), *record = mb_path_join(j->v->output, "run.json");
+    int rc = weights && record ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
     if (rc == MB_OK)
         rc = export_weights(j, r, weights, e);
     for (int i = 0; rc == MB_OK && i < j->run->nargs; i++)
@@ -347,7 +380,6 @@ static int export_model(job *j, const mb_train_report *r, mb_provenance *p, mb_e
         rc = mb_provenance_number(p, NAME[i], number[i]);
     if (rc == MB_OK)
         rc = mb_provenance_write(p, record, e);
-    mb_free(config);
     mb_free(weights);
     mb_free(record);
     return rc;
@@ -364,12 +396,8 @@ static int train(job *j, mb_err *e) {
         rc = mb_provenance_start(&p, j->run, e);
     if (rc == MB_OK && mkdir(j->v->output, 0777) != 0 && errno != EEXIST)
         rc = mb_fail_errno(e, MB_IO, "%s: cannot be made", j->v->output);
-    if (rc == MB_OK && j->v->resume != 0) {
-        char *dir = mb_path_join(j->v->output, "checkpoints");
-        if (dir && mb_dir_exists(dir))
-            rc = mb_fail(e, MB_USAGE, "%s is there already: take another -o, remove it, or say --resume auto", dir);
-        mb_free(dir);
-    }
+    if (rc == MB_OK)
+        rc = write_config(j, e);
     if (rc == MB_OK)
         rc = write_splits(j, e);
     if (rc == MB_OK)
@@ -415,6 +443,8 @@ static int run_train(mb_run *run, mb_err *e) {
         rc = make_trainer(&j, e);
     if (rc == MB_OK)
         rc = take_fingerprint(&j, e);
+    if (rc == MB_OK)
+        rc = check_output(&j, e);
     if (rc == MB_OK)
         rc = run->globals.dry_run ? print_plan(&j, e) : train(&j, e);
     fini(&j);
