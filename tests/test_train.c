@@ -129,7 +129,12 @@ static int train(const setting *s, mb_train_report *report, float **pool, size_t
         .b1 = 0.9, .b2 = 0.95, .eps = 1e-8, .decay = 0.1, .clip = 1, .average = s->average, .threads = s->threads};
     assert_int_equal(mb_optimizer_create(&o, mb_model_ops(mb_gradient_model(t.g)), w, tensors, &oo, e), MB_OK);
     mb_free(w);
-    const mb_train_task task = {toy_gradient, toy_evaluate, toy_origin, &t, "tokens", 1};
+    const mb_train_task task = {.gradient = toy_gradient,
+                                .evaluate = toy_evaluate,
+                                .origin = toy_origin,
+                                .user = &t,
+                                .unit = "tokens",
+                                .bits = 1};
     const mb_train_options options = {
         .dir = s->dir,
         .schedule = {.kind = MB_SCHEDULE_COSINE, .peak = s->rate, .least = 1e-4, .warmup = 2, .steps = s->steps},
