@@ -93,12 +93,12 @@ refused() { # status, what stderr says, arguments
 touch "$tmp/file"
 printf '>n\n%s\n' NNNNNNNNNNNNNNNN >"$tmp/n.fa"
 printf 'nosuch\t0\t100\ttrain\n' >"$tmp/bad.bed"
-refused 1 "shorter than a window" --window 100k --min-window 0
+refused 65 "shorter than a window" --window 100k --min-window 0
 refused 2 "min-window" --min-window 512
 refused 2 "both sides" --objective causal
 refused 2 ":dWIDTH" -m caduceus-ps-tiny:x3
-refused 1 "no preset" -m caduceus-ps-tinny
-refused 1 "nosuch" --splits "$tmp/bad.bed"
+refused 74 "no preset" -m caduceus-ps-tinny
+refused 65 "nosuch" --splits "$tmp/bad.bed"
 refused 2 "--device" --device abacus
 refused 2 "decay-share" --schedule wsd --warmup 0.6 --decay-share 0.6
 refused 2 "is a file" -o "$tmp/file"
