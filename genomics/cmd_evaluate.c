@@ -45,8 +45,8 @@ static const char DETAILS[] =
     "of its task with bootstrap intervals. Labels must be those that the model knows. Whether the model was trained on "
     "these sequences is not known here.\n"
     "\n"
-    "  dna-mamba finetune genomics/data/phages.tsv -m caduceus-ps-tiny -o phages --epochs 3\n"
-    "  dna-mamba evaluate genomics/data/phages.tsv -m phages --predictions answers.tsv";
+    "  dna-mamba finetune genomics/data/phages.tsv -m caduceus-ps-tiny -o build/phages --epochs 3\n"
+    "  dna-mamba evaluate genomics/data/phages.tsv -m build/phages --predictions build/answers.tsv";
 
 typedef struct job {
     mb_run *run;

@@ -43,8 +43,8 @@ static const char DETAILS[] =
     "strand; then for classes the answer and the probability of each, for several labels those above --threshold "
     "(joined by ;) and the probability of each, for numbers the numbers, for bases one character a base.\n"
     "\n"
-    "  dna-mamba finetune genomics/data/phages.tsv -m caduceus-ps-tiny -o phages --epochs 3\n"
-    "  dna-mamba predict genomics/data/phix174.fa -m phages --window 200 -o phix.tsv";
+    "  dna-mamba finetune genomics/data/phages.tsv -m caduceus-ps-tiny -o build/phages --epochs 3\n"
+    "  dna-mamba predict genomics/data/phix174.fa -m build/phages --window 200 -o build/phix.tsv";
 
 typedef struct job {
     mb_run *run;
