@@ -387,7 +387,7 @@ static int export_model(job *j, const mb_train_report *r, mb_provenance *p, mb_e
 
 static int train(job *j, mb_err *e) {
     mb_provenance *p = NULL;
-    mb_train_report report;
+    mb_train_report report = {0};
     const mb_train_options o = train_options(j);
     const mb_train_task task = dna_pretrain_task(&j->task);
     mb_gradient_plan plan;
