@@ -10,4 +10,8 @@ int verify_cmd(mb_run *run, mb_err *e);
 extern const mb_option create_options[];
 size_t create_values_size(void);
 int create_cmd(mb_run *run, mb_err *e);
+
+extern const mb_option record_options[];
+size_t record_values_size(void);
+int record_cmd(mb_run *run, mb_err *e);
 #endif

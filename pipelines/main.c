@@ -1,4 +1,4 @@
-/* seqmamba: checks models against recorded results, makes fresh ones. */
+/* seqmamba: checks models against recorded results, records such, makes fresh models. */
 #include "pipelines/commands.h"
 
 int main(int argc, char **argv) {
@@ -36,6 +36,22 @@ int main(int argc, char **argv) {
          .min_args = 1,
          .max_args = 1,
          .run = create_cmd},
+        {.name = "record",
+         .summary = "record what a model computes, for others to verify",
+         .usage = "MODEL -o FILE [options]",
+         .details =
+             "Draws tokens from --seed, runs the model and writes input_ids, hidden.0 .. hidden.N, last_hidden_state and "
+             "logits as safetensors: what another program, machine or precision can be held against, here by `seqmamba "
+             "verify`, in Python by loading the same folder and the same inputs. --device ref records the reference with "
+             "double-precision sums.\n"
+             "\n"
+             "  seqmamba record genomics/models/demo -o build/demo-io.safetensors --device ref\n"
+             "  seqmamba verify genomics/models/demo --io build/demo-io.safetensors",
+         .options = record_options,
+         .values_size = record_values_size(),
+         .min_args = 1,
+         .max_args = 1,
+         .run = record_cmd},
         {0}};
     return mb_cli_main("seqmamba", "state-space models for sequences: check and create models", verbs, argc, argv);
 }

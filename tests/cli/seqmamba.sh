@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# seqmamba from outside: create, record, verify, and that verify notices a wrong weight.
+. "$(dirname "$0")/lib.sh"
+need_program seqmamba
+demo=genomics/models/demo
+s=$bin/seqmamba
+check "create" exits 0 "$s" create $demo/config.json -o "$tmp/a" --seed 1
+check "another seed" exits 0 "$s" create $demo/config.json -o "$tmp/b" --seed 2
+check "the same seed gives the bundled bytes" cmp -s "$tmp/a/model.safetensors" $demo/model.safetensors
+check "create overwrites nothing" exits 1 "$s" create $demo/config.json -o "$tmp/a" --seed 3
+check "record by the reference" exits 0 "$s" record $demo -o "$tmp/io.safetensors" --device ref --length 40
+check "verify against it" exits 0 "$s" verify $demo --io "$tmp/io.safetensors"
+check "all tensors are compared" has "$out" "6 tensors agree"
+check "another model is told" exits 1 "$s" verify "$tmp/b" --io "$tmp/io.safetensors"
+check "and where" has "$out" "beyond --tol"
+check "record overwrites nothing" exits 1 "$s" record $demo -o "$tmp/io.safetensors"
+check "a dry run writes nothing" exits 0 "$s" record $demo -o "$tmp/none.safetensors" --dry-run
+check "so nothing is there" test ! -e "$tmp/none.safetensors"
+check "an output is asked for" exits 2 "$s" record $demo
+check "a folder that is not there" exits 74 "$s" record $demo -o "$tmp/no/folder/io.safetensors"
+check "nothing to compare with" exits 74 "$s" verify "$tmp/a"
+head -c 300 "$tmp/io.safetensors" >"$tmp/cut.safetensors"
+check "a cut file is refused" exits 65 "$s" verify $demo --io "$tmp/cut.safetensors"
+check "--length 1 is refused" exits 2 "$s" record $demo -o "$tmp/x.safetensors" --length 1
+finish
