@@ -19,6 +19,8 @@ header   = $(shell printf '\043include <$(1)>\n' | $(CC) $(CPPFLAGS) -E -x c - >
 ARCH    := $(shell uname -m)
 NVCC    ?= $(shell command -v nvcc 2>/dev/null)
 HDF5    ?= $(if $(call has,hdf5-serial),hdf5-serial,$(if $(call has,hdf5),hdf5))
+CAIRO   ?= $(if $(call has,cairo),cairo)
+BIGWIG  ?= $(if $(call header,bwValues.h),libBigWig)
 GEMM    ?= $(if $(and $(filter x86_64,$(ARCH)),$(call header,dnnl.h)),onednn,none)
 ISAS.x86_64  := generic avx2 avx512
 ISAS.aarch64 := neon
@@ -28,7 +30,7 @@ march.avx2    := -march=x86-64-v3 -mtune=haswell
 march.avx512  := -march=x86-64-v4 -mtune=skylake-avx512 -mprefer-vector-width=512
 march.neon    := -march=armv8-a
 NEEDED  := htslib zlib yaml-0.1 jansson libcrypto
-PKGS    := $(NEEDED) $(HDF5)
+PKGS    := $(NEEDED) $(HDF5) $(CAIRO)
 
 # ---- flags: the object folder is named by them -----------------------------------------------------------------------
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),$(if $(filter release,$(MODE)),-Werror))
@@ -43,9 +45,9 @@ OPT     := $(or $(OPT.$(MODE)),$(error MODE=$(MODE): not one of release asan tsa
 CPPFLAGS_ALL := -I. -D_GNU_SOURCE $(ISAS:%=-DMBK_HAVE_ISA_%) $(CPPFLAGS) \
                 $(shell $(PKG) --cflags $(PKGS) 2>/dev/null)
 CFLAGS_ALL := -std=c17 -fPIC -fno-semantic-interposition -fopenmp -ffp-contract=fast -fno-math-errno $(OPT) $(WARN) $(CFLAGS)
-PKGS_LIB   := $(filter-out htslib,$(PKGS)) # the library itself; htslib serves the front ends
+PKGS_LIB   := $(filter-out htslib,$(PKGS)) # the library itself; htslib and libBigWig serve the front ends
 LIBDEPS    := $(if $(filter onednn,$(GEMM)),-ldnnl) -fopenmp -lpthread -lm
-LDLIBS_ALL := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(LIBDEPS) $(LDLIBS)
+LDLIBS_ALL := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(if $(BIGWIG),-lBigWig) $(LIBDEPS) $(LDLIBS)
 HASH    := $(shell echo '$(CC) $(shell $(CC) --version 2>&1 | head -1) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS_ALL)' | cksum | cut -d' ' -f1)
 B       ?= build/$(MODE)-$(HASH)
 BIN     := $(if $(filter release,$(MODE)),bin,$(B)/bin)
@@ -53,12 +55,15 @@ BIN     := $(if $(filter release,$(MODE)),bin,$(B)/bin)
 # ---- sources: every .c of a folder; an optional part that is absent links a _none.c file instead ------------------------
 # kernels/X_cpu.c is built once for each instruction set; ops_cpu.c chooses among them at run time.
 CHOSEN      := $(if $(filter onednn,$(GEMM)),kernels/gemm_onednn.c,kernels/gemm_none.c) \
-               $(if $(HDF5),core/hdf5_out.c,core/hdf5_none.c)
-OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_none.c core/hdf5_out.c core/hdf5_none.c
+               $(if $(HDF5),core/hdf5_out.c,core/hdf5_none.c) \
+               $(if $(CAIRO),core/picture_cairo.c,core/picture_none.c) \
+               $(if $(BIGWIG),genomics/bigwig_out.c,genomics/bigwig_none.c)
+OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_none.c core/hdf5_out.c core/hdf5_none.c \
+               core/picture_cairo.c core/picture_none.c genomics/bigwig_out.c genomics/bigwig_none.c
 MULTI_ISA   := $(filter-out kernels/ops_cpu.c,$(wildcard kernels/*_cpu.c))
-LIB_SRC     := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c core/*.c)) $(wildcard $(CHOSEN))
+LIB_SRC     := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c core/*.c)) $(wildcard $(filter kernels/% core/%,$(CHOSEN)))
 LIB_OBJ     := $(LIB_SRC:%.c=$(B)/%.o) $(foreach i,$(ISAS),$(MULTI_ISA:%.c=$(B)/%.$(i).o))
-GEN_OBJ     := $(patsubst %.c,$(B)/%.o,$(wildcard genomics/*.c))
+GEN_OBJ     := $(patsubst %.c,$(B)/%.o,$(filter-out $(OPTIONAL),$(wildcard genomics/*.c)) $(wildcard $(filter genomics/%,$(CHOSEN))))
 PIPE_OBJ    := $(patsubst %.c,$(B)/%.o,$(wildcard pipelines/*.c))
 FRONT_OBJ   := $(filter-out %/main.o,$(GEN_OBJ) $(PIPE_OBJ)) # for tests
 PROGRAMS    := $(if $(wildcard genomics/main.c),$(BIN)/dna-mamba) $(if $(wildcard pipelines/main.c),$(BIN)/seqmamba)
@@ -116,7 +121,7 @@ $(B)/core/version.o: CPPFLAGS_ALL += -DMB_VERSION='"$(VERSION)"' -DMB_GIT_REV='"
 # Once for each object folder: says what was found, and stops with the names of the packages when something is missing.
 $(B)/probed:
 	@mkdir -p $(@D)
-	@CC='$(CC)' ARCH='$(ARCH)' ISAS='$(ISAS)' GEMM='$(GEMM)' HDF5='$(HDF5)' NVCC='$(NVCC)' NEEDED='$(NEEDED)' \
+	@CC='$(CC)' ARCH='$(ARCH)' ISAS='$(ISAS)' GEMM='$(GEMM)' HDF5='$(HDF5)' CAIRO='$(CAIRO)' BIGWIG='$(BIGWIG)' NVCC='$(NVCC)' NEEDED='$(NEEDED)' \
 	  bash .ci/probe.sh 'seqmamba $(VERSION), $(MODE) build in $(B)' && touch $@
 # Files that change only when what they say does.
 $(B)/members: SAYS = $(LIB_OBJ)

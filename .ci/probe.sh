@@ -15,6 +15,8 @@ onednn)
 *) row GEMM "own packed kernel (with AVX-512 oneDNN is faster, and doubles bf16: apt-get install libdnnl-dev)" ;;
 esac
 row HDF5 "$([ -n "$HDF5" ] && version "$HDF5" || echo "not found: no .h5 output (apt-get install libhdf5-dev)")"
+row cairo "$([ -n "$CAIRO" ] && version "$CAIRO" || echo "not found: no pictures (apt-get install libcairo2-dev)")"
+row bigWig "$([ -n "$BIGWIG" ] && echo "$BIGWIG" || echo "libBigWig not found: no .bw output (apt-get install libbigwig-dev)")"
 row htslib "$(version htslib)"
 if [ -n "$NVCC" ]; then
     row CUDA "$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p'), not used: no GPU kernels yet"

@@ -18,6 +18,8 @@ build ! pc:jansson       libjansson-dev    jansson-devel         jansson
 build ! pc:libcrypto     libssl-dev        openssl-devel         openssl
 build ? hdr:dnnl.h       libdnnl-dev       onednn-devel          onednn
 build ? pc:hdf5          libhdf5-dev       hdf5-devel            hdf5
+build ? pc:cairo         libcairo2-dev     cairo-devel           cairo
+build ? hdr:bwValues.h   libbigwig-dev     libBigWig-devel       libbigwig(AUR)
 test  ! hdr:cmocka.h     libcmocka-dev     libcmocka-devel       cmocka
 check ! cmd:clang        clang             clang                 clang
 check ! cmd:clang-tidy   clang-tidy        clang-tools-extra     clang

@@ -1,0 +1,232 @@
+/* Pictures through cairo: a recording surface, played back onto an SVG or an image surface whose bytes go to an mb_out.
+ * Text is cairo's own ("toy") text in a sans-serif face. Refuses pictures without area or with more than MAX_PIXELS at
+ * the scale asked for. */
+#include "core/picture.h"
+
+#include <cairo-svg.h>
+#include <cairo.h>
+#include <math.h>
+#include <string.h>
+
+#include "core/mem.h"
+
+#define MAX_SIDE   30000.0 /* an image surface holds 32767 pixels each way */
+#define MAX_PIXELS 2e8
+
+struct mb_picture {
+    cairo_surface_t *record;
+    cairo_t *pen;
+    double width, height;
+};
+
+int mb_picture_available(void) {
+    return 1;
+}
+
+static int fail_cairo(cairo_status_t s, const char *what, mb_err *e) {
+    return mb_fail(e, s == CAIRO_STATUS_NO_MEMORY ? MB_NOMEM : MB_FAIL, "%s: %s", what, cairo_status_to_string(s));
+}
+
+int mb_picture_create(mb_picture **out, double width, double height, mb_err *e) {
+    *out = NULL;
+    if (!(width >= 1 && height >= 1 && width <= MAX_SIDE && height <= MAX_SIDE))
+        return mb_fail(e, MB_RANGE, "a picture of %g x %g points: each side is 1 to %g", width, height, MAX_SIDE);
+    mb_picture *p = mb_calloc(1, sizeof *p);
+    if (!p)
+        return mb_fail(e, MB_NOMEM, "no memory for a picture");
+    const cairo_rectangle_t area = {0, 0, width, height};
+    *p = (mb_picture){.width = width, .height = height};
+    p->record = cairo_recording_surface_create(CAIRO_CONTENT_COLOR_ALPHA, &area);
+    p->pen = cairo_create(p->record);
+    if (cairo_status(p->pen)) {
+        int rc = fail_cairo(cairo_status(p->pen), "a picture cannot be made", e);
+        mb_picture_destroy(p);
+        return rc;
+    }
+    mb_picture_rect(p, 0, 0, width, height, (mb_colour){1, 1, 1});
+    *out = p;
+    return MB_OK;
+}
+
+void mb_picture_destroy(mb_picture *p) {
+    if (!p)
+        return;
+    cairo_destroy(p->pen);
+    cairo_surface_destroy(p->record);
+    mb_free(p);
+}
+
+static void dip(mb_picture *p, mb_colour c) {
+    cairo_set_source_rgb(p->pen, c.r, c.g, c.b);
+}
+
+void mb_picture_rect(mb_picture *p, double x, double y, double width, double height, mb_colour fill) {
+    dip(p, fill);
+    cairo_rectangle(p->pen, x, y, width, height);
+    cairo_fill(p->pen);
+}
+
+void mb_picture_line(mb_picture *p, double x0, double y0, double x1, double y1, double width, mb_colour colour) {
+    dip(p, colour);
+    cairo_set_line_width(p->pen, width);
+    cairo_move_to(p->pen, x0, y0);
+    cairo_line_to(p->pen, x1, y1);
+    cairo_stroke(p->pen);
+}
+
+void mb_picture_outline(mb_picture *p, const mb_outline *shape, double x, double y, double width, double height,
+                        mb_colour fill) {
+    const double *at = shape->xy;
+    if (!(width != 0 && height != 0)) /* a matrix without inverse would stick as an error */
+        return;
+    cairo_save(p->pen);
+    cairo_translate(p->pen, x, y);
+    cairo_scale(p->pen, width, height);
+    for (const char *op = shape->ops; *op; op++)
+        switch (*op) {
+        case 'M':
+            cairo_move_to(p->pen, at[0], at[1]);
+            at += 2;
+            break;
+        case 'L':
+            cairo_line_to(p->pen, at[0], at[1]);
+            at += 2;
+            break;
+        case 'C':
+            cairo_curve_to(p->pen, at[0], at[1], at[2], at[3], at[4], at[5]);
+            at += 6;
+            break;
+        default:
+            cairo_close_path(p->pen);
+        }
+    dip(p, fill);
+    cairo_set_fill_rule(p->pen, CAIRO_FILL_RULE_EVEN_ODD);
+    cairo_fill(p->pen);
+    cairo_restore(p->pen);
+}
+
+/* ---- text -----------------------------------------------------------------------------------------------------------
+ */
+
+/* Bytes of the UTF-8 character at s; 0 when there is none (RFC 3629: no overlong forms, surrogates, beyond 10FFFF). */
+static int utf8_bytes(const unsigned char *s) {
+    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+    if (n < 2 || s[0] < 0xc2)
+        return n == 1;
+    unsigned code = s[0] & (0xffu >> (n + 1));
+    for (int i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (s[i] & 0x3fu);
+    }
+    return code >= least[n] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? n : 0;
+}
+
+/* cairo stops for good at text that is no UTF-8, so nothing else may reach it. */
+static char *clean(const char *text) {
+    char *copy = mb_strdup(text);
+    for (char *c = copy; c && *c;) {
+        const int n = utf8_bytes((const unsigned char *)c);
+        if (n == 0 || (n == 1 && ((unsigned char)*c < 0x20 || *c == 0x7f)))
+            *c = '?';
+        c += n ? n : 1;
+    }
+    return copy;
+}
+
+static void choose_font(mb_picture *p, const mb_text_style *s) {
+    cairo_select_font_face(p->pen, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
+                           s->bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
+    cairo_set_font_size(p->pen, s->size);
+}
+
+double mb_picture_text_width(mb_picture *p, const mb_text_style *style, const char *text) {
+    cairo_text_extents_t t = {0};
+    char *copy = clean(text);
+    if (copy) {
+        choose_font(p, style);
+        cairo_text_extents(p->pen, copy, &t);
+    }
+    mb_free(copy);
+    return t.x_advance;
+}
+
+void mb_picture_text(mb_picture *p, double x, double y, const mb_text_style *style, const char *text) {
+    const double width = mb_picture_text_width(p, style, text);
+    char *copy = clean(text);
+    if (copy) {
+        cairo_save(p->pen);
+        cairo_translate(p->pen, x, y);
+        if (style->upwards)
+            cairo_rotate(p->pen, -acos(-1) / 2);
+        cairo_move_to(p->pen, style->anchor == MB_ANCHOR_LEFT ? 0 : style->anchor == MB_ANCHOR_RIGHT ? -width : -width / 2,
+                      0);
+        dip(p, style->colour);
+        choose_font(p, style);
+        cairo_show_text(p->pen, copy);
+        cairo_restore(p->pen);
+    }
+    mb_free(copy);
+}
+
+/* ---- writing --------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct drain {
+    mb_out *out;
+    mb_err *e;
+    int rc;
+} drain;
+
+static cairo_status_t take_bytes(void *user, const unsigned char *data, unsigned n) {
+    drain *d = user;
+    if (d->rc == MB_OK)
+        d->rc = mb_out_write(d->out, data, n, d->e);
+    return d->rc == MB_OK ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
+}
+
+static cairo_status_t play(const mb_picture *p, cairo_surface_t *onto, double scale) {
+    cairo_t *pen = cairo_create(onto);
+    cairo_scale(pen, scale, scale);
+    cairo_set_source_surface(pen, p->record, 0, 0);
+    cairo_paint(pen);
+    const cairo_status_t s = cairo_status(pen);
+    cairo_destroy(pen);
+    return s;
+}
+
+static cairo_status_t write_svg(const mb_picture *p, drain *d) {
+    cairo_surface_t *s = cairo_svg_surface_create_for_stream(take_bytes, d, p->width, p->height);
+    cairo_status_t st = play(p, s, 1);
+    cairo_surface_finish(s);
+    if (!st)
+        st = cairo_surface_status(s);
+    cairo_surface_destroy(s);
+    return st;
+}
+
+static cairo_status_t write_png(const mb_picture *p, double scale, drain *d) {
+    cairo_surface_t *s =
+        cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)ceil(p->width * scale), (int)ceil(p->height * scale));
+    cairo_status_t st = play(p, s, scale);
+    if (!st)
+        st = cairo_surface_write_to_png_stream(s, take_bytes, d);
+    cairo_surface_destroy(s);
+    return st;
+}
+
+int mb_picture_write(const mb_picture *p, int format, double scale, mb_out *out, mb_err *e) {
+    drain d = {.out = out, .e = e};
+    cairo_status_t st = cairo_status(p->pen);
+    if (!st && format == MB_PICTURE_PNG &&
+        (p->width * scale > MAX_SIDE || p->height * scale > MAX_SIDE ||
+         p->width * scale * p->height * scale > MAX_PIXELS || !(scale > 0)))
+        return mb_fail(e, MB_RANGE, "a picture of %g x %g points at %g pixels each is too large", p->width, p->height,
+                       scale);
+    if (!st)
+        st = format == MB_PICTURE_SVG ? write_svg(p, &d) : write_png(p, scale, &d);
+    if (d.rc != MB_OK)
+        return d.rc; /* the first cause: a disk, a pipe */
+    return st ? fail_cairo(st, "a picture cannot be drawn", e) : MB_OK;
+}
