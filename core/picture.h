@@ -47,4 +47,8 @@ double mb_picture_text_width(mb_picture *p, const mb_text_style *style, const ch
 
 /* scale: pixels of a point, PNG only. May be called any number of times. */
 int mb_picture_write(const mb_picture *p, int format, double scale, mb_out *out, mb_err *e) MB_MUST_USE;
+/* The same, piece by piece to take(), whose failure ends it. */
+typedef int mb_picture_take(void *user, const void *data, size_t n, mb_err *e);
+int mb_picture_stream(const mb_picture *p, int format, double scale, mb_picture_take *take, void *user,
+                      mb_err *e) MB_MUST_USE;
 #endif

@@ -17,6 +17,7 @@ struct mb_picture {
     cairo_surface_t *record;
     cairo_t *pen;
     double width, height;
+    int no_memory; /* a text was lost */
 };
 
 int mb_picture_available(void) {
@@ -148,6 +149,7 @@ double mb_picture_text_width(mb_picture *p, const mb_text_style *style, const ch
         choose_font(p, style);
         cairo_text_extents(p->pen, copy, &t);
     }
+    p->no_memory |= !copy;
     mb_free(copy);
     return t.x_advance;
 }
@@ -167,6 +169,7 @@ void mb_picture_text(mb_picture *p, double x, double y, const mb_text_style *sty
         cairo_show_text(p->pen, copy);
         cairo_restore(p->pen);
     }
+    p->no_memory |= !copy;
     mb_free(copy);
 }
 
@@ -174,7 +177,8 @@ void mb_picture_text(mb_picture *p, double x, double y, const mb_text_style *sty
  */
 
 typedef struct drain {
-    mb_out *out;
+    mb_picture_take *take;
+    void *user;
     mb_err *e;
     int rc;
 } drain;
@@ -182,7 +186,7 @@ typedef struct drain {
 static cairo_status_t take_bytes(void *user, const unsigned char *data, unsigned n) {
     drain *d = user;
     if (d->rc == MB_OK)
-        d->rc = mb_out_write(d->out, data, n, d->e);
+        d->rc = d->take(d->user, data, n, d->e);
     return d->rc == MB_OK ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
 }
 
@@ -216,9 +220,9 @@ static cairo_status_t write_png(const mb_picture *p, double scale, drain *d) {
     return st;
 }
 
-int mb_picture_write(const mb_picture *p, int format, double scale, mb_out *out, mb_err *e) {
-    drain d = {.out = out, .e = e};
-    cairo_status_t st = cairo_status(p->pen);
+int mb_picture_stream(const mb_picture *p, int format, double scale, mb_picture_take *take, void *user, mb_err *e) {
+    drain d = {.take = take, .user = user, .e = e};
+    cairo_status_t st = p->no_memory ? CAIRO_STATUS_NO_MEMORY : cairo_status(p->pen);
     if (!st && format == MB_PICTURE_PNG &&
         (p->width * scale > MAX_SIDE || p->height * scale > MAX_SIDE ||
          p->width * scale * p->height * scale > MAX_PIXELS || !(scale > 0)))
@@ -229,4 +233,12 @@ int mb_picture_write(const mb_picture *p, int format, double scale, mb_out *out,
     if (d.rc != MB_OK)
         return d.rc; /* the first cause: a disk, a pipe */
     return st ? fail_cairo(st, "a picture cannot be drawn", e) : MB_OK;
+}
+
+static int to_out(void *user, const void *data, size_t n, mb_err *e) {
+    return mb_out_write(user, data, n, e);
+}
+
+int mb_picture_write(const mb_picture *p, int format, double scale, mb_out *out, mb_err *e) {
+    return mb_picture_stream(p, format, scale, to_out, out, e);
 }

@@ -45,3 +45,8 @@ int mb_picture_write(const mb_picture *p, int format, double scale, mb_out *out,
     (void)p, (void)format, (void)scale, (void)out;
     return refuse(e);
 }
+
+int mb_picture_stream(const mb_picture *p, int format, double scale, mb_picture_take *take, void *user, mb_err *e) {
+    (void)p, (void)format, (void)scale, (void)take, (void)user;
+    return refuse(e);
+}

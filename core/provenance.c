@@ -268,38 +268,62 @@ int mb_provenance_number(mb_provenance *p, const char *key, double value) {
     return put(p->notes, key, v) ? MB_NOMEM : MB_OK;
 }
 
-typedef struct sink {
-    mb_out *out;
-    mb_err *e;
-    int rc; /* first failure: jansson 2.14 forgets those of object keys */
+typedef struct sink { /* text that grows */
+    char *text;
+    size_t n, capacity;
+    int lost; /* jansson 2.14 forgets failures of object keys */
 } sink;
 
 static int take_text(const char *piece, size_t n, void *data) {
     sink *s = data;
-    if (s->rc == MB_OK)
-        s->rc = mb_out_write(s->out, piece, n, s->e);
-    return s->rc ? -1 : 0;
+    if (s->n + n + 1 > s->capacity) {
+        const size_t capacity = 2 * (s->n + n) + 4096;
+        char *more = mb_realloc(s->text, capacity);
+        s->lost |= !more;
+        if (!more)
+            return -1;
+        s->text = more;
+        s->capacity = capacity;
+    }
+    memcpy(s->text + s->n, piece, n);
+    s->n += n;
+    s->text[s->n] = 0;
+    return 0;
 }
 
-int mb_provenance_write(mb_provenance *p, const char *path, mb_err *e) {
-    sink s = {.e = e};
+int mb_provenance_text(mb_provenance *p, char **text, mb_err *e) {
+    sink s = {0};
     int bad = put_time(p->root, "end", time(NULL)) |
               put(p->root, "wall_seconds", json_real(mb_clock_seconds() - p->wall)) |
               put(p->root, "cpu_seconds", json_real(mb_cpu_seconds() - p->cpu)) |
               put_count(p->root, "peak_memory_bytes", (double)mb_peak_rss_bytes());
-    if (bad)
-        return mb_fail(e, MB_NOMEM, "%s: out of memory for the record of the run", path);
-    int rc = mb_out_create(&s.out, path, e);
-    if (rc)
-        return rc;
-    bad = json_dump_callback(p->root, take_text, &s, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    if (!bad)
+        bad = json_dump_callback(p->root, take_text, &s, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     if (!bad)
         bad = take_text("\n", 1, &s);
-    if (bad || s.rc) {
-        mb_out_abort(s.out);
-        return s.rc ? s.rc : mb_fail(e, MB_NOMEM, "%s: out of memory for the record of the run", path);
+    if (bad || s.lost) {
+        mb_free(s.text);
+        *text = NULL;
+        return mb_fail(e, MB_NOMEM, "out of memory for the record of the run");
     }
-    return mb_out_commit(s.out, e);
+    *text = s.text;
+    return MB_OK;
+}
+
+int mb_provenance_write(mb_provenance *p, const char *path, mb_err *e) {
+    char *text = NULL;
+    mb_out *out = NULL;
+    int rc = mb_provenance_text(p, &text, e);
+    if (rc != MB_OK)
+        return mb_err_context(e, "%s", path);
+    rc = mb_out_create(&out, path, e);
+    if (rc == MB_OK)
+        rc = mb_out_write(out, text, strlen(text), e);
+    mb_free(text);
+    if (rc == MB_OK)
+        return mb_out_commit(out, e);
+    mb_out_abort(out);
+    return rc;
 }
 
 void mb_provenance_free(mb_provenance *p) {

@@ -13,6 +13,8 @@ int mb_provenance_note(mb_provenance *p, const char *key, const char *value);
 int mb_provenance_number(mb_provenance *p, const char *key, double value);
 /* Writes path (usually OUT.run.json). */
 int mb_provenance_write(mb_provenance *p, const char *path, mb_err *e) MB_MUST_USE;
+/* The same as text, until now; mb_free. */
+int mb_provenance_text(mb_provenance *p, char **text, mb_err *e) MB_MUST_USE;
 void mb_provenance_free(mb_provenance *p);
 
 const char *mb_version(void); /* "0.1.0" */

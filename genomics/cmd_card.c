@@ -8,10 +8,11 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "genomics/commands.h"
+#include "genomics/curve.h"
 #include "genomics/heldout.h"
 
 typedef struct card_values {
-    char *model, *splits, *output;
+    char *model, *splits, *output, *curve;
     int64_t window, windows, every;
     int split, precision;
 } card_values;
@@ -71,6 +72,11 @@ static const mb_option OPTIONS[] = {
      .def = "-",
      .meta = "FILE",
      .help = "The table, in Markdown; - is standard output."},
+    {.key = "curve",
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, curve),
+     .meta = "FILE",
+     .help = "Also draw the training curve from MODEL/metrics.jsonl, as .svg or .png."},
     {0}};
 #undef V
 
@@ -173,6 +179,8 @@ static int run_card(mb_run *run, mb_err *e) {
         rc = mb_out_create(&j.out, j.v->output, e);
         if (rc == MB_OK)
             rc = measure(&j, e);
+        if (rc == MB_OK && j.v->curve)
+            rc = dna_curve_draw(j.v->model, j.v->curve, e);
         if (rc == MB_OK)
             rc = mb_out_commit(j.out, e);
         else

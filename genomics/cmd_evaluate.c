@@ -29,7 +29,7 @@ typedef struct evaluate_values {
 static const mb_option OPTIONS[] = {
     OPTION(model, STRING, .letter = 'm', .meta = "MODEL", .help = "Folder that dna-mamba finetune made."),
     OPTION(output, STRING, .letter = 'o', .meta = "FOLDER",
-           .help = "report.txt, report.json, run.json go there. Unset: the figures are printed only."),
+           .help = "report.txt, report.json, report.html, run.json go there. Unset: the figures are printed only."),
     OPTION(predictions, STRING, .meta = "FILE", .help = "Also write the answer for every example, as TSV."),
     OPTION(part, STRING, .meta = "NAME", .help = "Only examples of this part (test), as the input names it."),
     DNA_LABEL_OPTIONS(V, data),
@@ -131,6 +131,8 @@ static int write_folder(const job *j, mb_provenance *p, mb_err *e) {
     for (int i = 0; rc == MB_OK && i < j->d.n_files; i++)
         if (mb_file_exists(j->d.file[i]))
             rc = mb_provenance_file(p, "input", j->d.file[i], e);
+    if (rc == MB_OK)
+        rc = dna_report_page(&r, j->v->output, p, e);
     if (rc == MB_OK)
         rc = mb_provenance_write(p, record, e);
     mb_free(record);

@@ -136,18 +136,22 @@ static int print_plan(const dna_tuning *t, mb_err *e) {
     return rc;
 }
 
+static dna_report report_of(const dna_tuning *t) {
+    return (dna_report){.model = t->v->model,
+                        .task = dna_task_name(t->d.task),
+                        .judge = t->judge ? t->judge : "loss",
+                        .d = &t->d,
+                        .metrics = t->n_tested > 0 ? &t->metrics : NULL,
+                        .floor = t->floor.n > 0 ? &t->floor : NULL,
+                        .k = t->k,
+                        .majority = t->majority,
+                        .run = t->runs,
+                        .n_runs = t->n_runs,
+                        .level = t->v->level};
+}
+
 static int write_report(const dna_tuning *t, mb_err *e) {
-    const dna_report r = {.model = t->v->model,
-                          .task = dna_task_name(t->d.task),
-                          .judge = t->judge ? t->judge : "loss",
-                          .d = &t->d,
-                          .metrics = t->n_tested > 0 ? &t->metrics : NULL,
-                          .floor = t->floor.n > 0 ? &t->floor : NULL,
-                          .k = t->k,
-                          .majority = t->majority,
-                          .run = t->runs,
-                          .n_runs = t->n_runs,
-                          .level = t->v->level};
+    const dna_report r = report_of(t);
     char *path = mb_path_join(t->v->output, "predictions.tsv");
     int rc = path ? dna_report_write(&r, t->v->output, e) : mb_fail(e, MB_NOMEM, "no memory for a path");
     if (rc == MB_OK && t->n_tested > 0)
@@ -167,7 +171,9 @@ static void say_result(const dna_tuning *t) {
         mb_info("test: %s %.4f (%.4f to %.4f). More in %s/report.txt", name, m->value, m->low, m->high, t->v->output);
 }
 
-static int write_provenance(const dna_tuning *t, mb_provenance *p, mb_err *e) {
+/* report.html holds the record, run.json is it: both come last. */
+static int write_record(const dna_tuning *t, mb_provenance *p, mb_err *e) {
+    const dna_report r = report_of(t);
     char *record = mb_path_join(t->v->output, "run.json");
     int rc = record ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
     for (int i = 0; rc == MB_OK && i < t->d.n_files; i++)
@@ -178,6 +184,8 @@ static int write_provenance(const dna_tuning *t, mb_provenance *p, mb_err *e) {
     for (int i = 0; rc == MB_OK && i < t->metrics.n; i++)
         if (isfinite(t->metrics.at[i].value))
             rc = mb_provenance_number(p, t->metrics.at[i].name, t->metrics.at[i].value);
+    if (rc == MB_OK)
+        rc = dna_report_page(&r, t->v->output, p, e);
     if (rc == MB_OK)
         rc = mb_provenance_write(p, record, e);
     mb_free(record);
@@ -195,7 +203,7 @@ static int tune(dna_tuning *t, mb_err *e) {
     if (rc == MB_OK)
         rc = write_report(t, e);
     if (rc == MB_OK)
-        rc = write_provenance(t, p, e);
+        rc = write_record(t, p, e);
     if (rc == MB_OK)
         say_result(t);
     mb_provenance_free(p);

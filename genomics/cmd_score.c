@@ -13,10 +13,11 @@
 #include "genomics/input_options.h"
 #include "genomics/partial.h"
 #include "genomics/score.h"
+#include "genomics/score_page.h"
 
 typedef struct score_values {
     dna_input_values input;
-    char *model, *output, *per_base, *scratch;
+    char *model, *output, *per_base, *scratch, *report;
     int64_t mask_stride;
     int scheme, softmax, strand, precision;
 } score_values;
@@ -84,6 +85,7 @@ static const mb_option OPTIONS[] = {
      .offset = offsetof(V, scratch),
      .meta = "FOLDER",
      .help = "Where scratch files go when a sequence does not fit --memory. Unset: $TMPDIR, or /tmp."},
+    MB_REPORT_OPTION(V),
     DNA_INPUT_OPTIONS(V, input),
     {0}};
 #undef V
@@ -114,6 +116,7 @@ typedef struct job {
     score_options o;
     mb_out *out, *per_base;
     totals all;
+    score_page page;
 } job;
 
 static double entropy_bits(const int64_t count[4]) {
@@ -147,6 +150,11 @@ static int print_item(job *j, const dna_item *item, const float *logp, mb_err *e
     j->all.loglik += t.loglik;
     for (int b = 0; b < 4; b++)
         j->all.base[b] += t.base[b];
+    if (j->v->report) {
+        int rc = score_page_add(&j->page, bits_per_base(t.loglik, t.terms), entropy_bits(t.base), e);
+        if (rc)
+            return rc;
+    }
     return mb_out_printf(j->out, e,
                          "%s\t%" PRId64 "\t%" PRId64 "\t%s\t%" PRId64 "\t%" PRId64 "\t%c\t%" PRId64 "\t%" PRId64
                          "\t%.6f\t%.6f\t%.6f\n",
@@ -286,6 +294,8 @@ static int make_outputs(job *j, double work, mb_err *e) {
     int rc = dna_check_output(j->v->output, &j->items, e);
     if (!rc && j->v->per_base)
         rc = dna_check_output(j->v->per_base, &j->items, e);
+    if (!rc && j->v->report)
+        rc = dna_check_output(j->v->report, &j->items, e);
     if (!rc)
         rc = mb_out_create(&j->out, j->v->output, e);
     if (!rc && j->v->per_base)
@@ -298,16 +308,28 @@ static int make_outputs(job *j, double work, mb_err *e) {
     return rc;
 }
 
+static int write_page(const job *j, mb_provenance *p, mb_err *e) {
+    const score_summary s = {.model = j->v->model,
+                             .scheme = j->o.scheme == SCORE_CAUSAL ? "causal" : "masked",
+                             .sequences = j->all.sequences,
+                             .scored = j->all.scored,
+                             .bits = bits_per_base(j->all.loglik, j->all.terms),
+                             .order0 = entropy_bits(j->all.base)};
+    return score_page_write(&j->page, &s, p, j->v->report, e);
+}
+
 /* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
     const int to_file = !dna_path_is_direct(j->v->output); /* a pipe or a device has no neighbour */
     char *record = to_file ? mb_asprintf("%s.run.json", j->v->output) : NULL;
-    if (!rc && to_file) {
-        if (!record)
-            rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
-        else if (!(rc = fill_provenance(j, p, e)) && unlink(record) && errno != ENOENT)
-            rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
-    }
+    if (!rc && to_file && !record)
+        rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+    if (!rc && (record || j->v->report))
+        rc = fill_provenance(j, p, e);
+    if (!rc && record && unlink(record) && errno != ENOENT)
+        rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    if (!rc && j->v->report)
+        rc = write_page(j, p, e);
     mb_out *ready[] = {j->per_base, j->out};
     for (int i = 0; i < 2; i++)
         if (!rc && ready[i])
@@ -327,6 +349,7 @@ static int compute(job *j, double work, mb_err *e) {
         rc = make_outputs(j, work, e);
     rc = commit(j, rc, p, e);
     mb_provenance_free(p);
+    score_page_fini(&j->page);
     if (!rc)
         mb_info("%" PRId64 " sequences, %" PRId64 " bases scored: %.4f bits per base (order 0: %.4f)", j->all.sequences,
                 j->all.scored, bits_per_base(j->all.loglik, j->all.terms), entropy_bits(j->all.base));

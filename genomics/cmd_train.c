@@ -13,6 +13,7 @@
 #include "core/model.h"
 #include "core/provenance.h"
 #include "genomics/commands.h"
+#include "genomics/curve.h"
 #include "genomics/presets.h"
 #include "genomics/pretrain.h"
 #include "genomics/train_values.h"
@@ -378,6 +379,8 @@ static int export_model(job *j, const mb_train_report *r, mb_provenance *p, mb_e
     const int figures = r->state.best_step >= 0 ? 5 : 2;
     for (int i = 0; rc == MB_OK && i < figures; i++)
         rc = mb_provenance_number(p, NAME[i], number[i]);
+    if (rc == MB_OK)
+        rc = dna_train_page(j->v->output, figures > 2 ? r->state.best / M_LN2 : NAN, p, e);
     if (rc == MB_OK)
         rc = mb_provenance_write(p, record, e);
     mb_free(weights);

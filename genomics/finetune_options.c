@@ -13,8 +13,8 @@ const mb_option dna_finetune_options[] = {
            .help = "What is tuned: a folder or hub name with weights; or a preset (\"dna-mamba train --help\" lists "
                    "them) or a config.json, from scratch."),
     OPTION(output, STRING, .letter = 'o', .meta = "FOLDER",
-           .help = "Where everything goes: the tuned model, report.txt, report.json, predictions.tsv, run.json, and "
-                   "with several runs a folder for each."),
+           .help = "Where everything goes: the tuned model, report.txt, report.json, report.html, predictions.tsv, "
+                   "run.json, and with several runs a folder for each."),
     OPTION(task, CHOICE, .def = "auto", .choices = DNA_TASK_CHOICES,
            .help = "class: one of several; multi: any of several; regression: numbers; bases: a character for each "
                    "base. auto: by the labels."),

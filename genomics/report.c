@@ -69,8 +69,7 @@ static json_t *runs_json(const dna_report *r) {
     return all;
 }
 
-/* Mean and standard deviation (n-1) of a metric over the runs that have it. */
-static int over_runs(const dna_report *r, int metric, double *mean, double *spread) {
+int dna_report_over_runs(const dna_report *r, int metric, double *mean, double *spread) {
     double sum = 0, squares = 0;
     int n = 0;
     for (int i = 0; i < r->n_runs; i++)
@@ -90,7 +89,7 @@ static json_t *spread_json(const dna_report *r) {
     json_t *all = json_object();
     for (int k = 0; r->metrics && r->n_runs > 1 && k < r->metrics->n; k++) {
         double mean, spread;
-        const int n = over_runs(r, k, &mean, &spread);
+        const int n = dna_report_over_runs(r, k, &mean, &spread);
         json_object_set_new(all, r->metrics->at[k].name,
                             json_pack("{s:o, s:o, s:i}", "mean", number(mean), "sd", number(spread), "runs", n));
     }
@@ -143,7 +142,7 @@ static int put_metrics(const dna_report *r, mb_out *out, mb_err *e) {
         if (f)
             snprintf(floor, sizeof floor, "%.4f", f->value);
         if (r->n_runs > 1) {
-            over_runs(r, i, &mean, &spread);
+            (void)dna_report_over_runs(r, i, &mean, &spread);
             snprintf(many[0], sizeof many[0], "%.4f", mean);
             snprintf(many[1], sizeof many[1], "%.4f", spread);
         }

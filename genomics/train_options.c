@@ -17,7 +17,7 @@ const mb_option dna_train_options[] = {
                "further."),
     OPTION(output, STRING, .letter = 'o', .meta = "FOLDER",
            .help = "Where everything goes: config.json and model.safetensors at the end, checkpoints/, metrics.jsonl, "
-                   "event files for TensorBoard, splits.bed, run.json."),
+                   "event files for TensorBoard, splits.bed, report.html, run.json."),
     OPTION(splits, STRING, .meta = "BED",
            .help = "Stretches to use, column 4 train, valid or test. Unset: blocks of --block bases, drawn by a hash."),
     OPTION(block, INT, .def = "50k", .min = 1, .max = 1e12, .meta = "N",

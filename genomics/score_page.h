@@ -1,0 +1,22 @@
+/* The HTML report of `dna-mamba score`: what each sequence got, gathered while it is printed. */
+#ifndef DNA_SCORE_PAGE_H
+#define DNA_SCORE_PAGE_H
+#include <stdint.h>
+#include "core/page.h"
+
+typedef struct score_page { /* two numbers a sequence */
+    double *bits, *order0;  /* (n) bits per base of the model, and of the sequence's own letters */
+    int64_t n, capacity;
+} score_page;
+
+typedef struct score_summary {
+    const char *model, *scheme;
+    int64_t sequences, scored;
+    double bits, order0;
+} score_summary;
+
+int score_page_add(score_page *p, double bits, double order0, mb_err *e) MB_MUST_USE;
+int score_page_write(const score_page *p, const score_summary *s, mb_provenance *record, const char *path,
+                     mb_err *e) MB_MUST_USE;
+void score_page_fini(score_page *p);
+#endif
