@@ -79,6 +79,11 @@ check "finetune: numbers have a rank correlation" has "$(cat gc/report.txt)" spe
 check "predict: numbers" exits 0 "$dna" predict p.fa -m gc --window 500
 awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print "name", "seq", "a", "b"; next } NR < 60 { print $1, $2, $2 ~ /GC/, $2 ~ /TATA/ }' "$data/phages.tsv" >two.tsv
 check "finetune: several labels" exits 0 "$dna" finetune two.tsv --label a,b "${tiny[@]}" --class-weights balanced --bias -o two
+awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print "name", "seq", "gc", "c"; next } NR < 60 { s = $2; g = gsub(/[GC]/, "&", s); print $1, $2, g / 53, gsub(/C/, "&", s) / 11 }' "$data/phages.tsv" >numbers.tsv
+check "finetune: several numbers" exits 0 "$dna" finetune numbers.tsv --label gc,c "${tiny[@]}" --epochs 1 -o numbers
+check "evaluate: several numbers" exits 0 "$dna" evaluate numbers.tsv --label gc,c -m numbers
+check "evaluate: columns in another order are refused" exits 65 "$dna" evaluate numbers.tsv --label c,gc -m numbers
+check "evaluate: and which" has "$err" "found label column 1 'c', expected the model's 'gc'"
 check "predict: several labels" exits 0 "$dna" predict p.fa -m two --window 500
 awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print "name", "seq", "label"; next } NR < 60 { l = $2; gsub(/[GC]/, "s", l); gsub(/[AT]/, "w", l); print $1, $2, l }' "$data/phages.tsv" >bases.tsv
 check "finetune: bases" exits 0 "$dna" finetune bases.tsv "${tiny[@]}" -o bases
