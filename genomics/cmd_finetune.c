@@ -68,6 +68,8 @@ static int digest(dna_tuning *t, mb_err *e) {
         h = hash(h, &x->label, sizeof x->label);
         h = hash(h, &x->part, sizeof x->part);
     }
+    for (int i = 0; i < t->d.n_parts; i++)
+        h = hash(h, t->d.part_name[i], strlen(t->d.part_name[i]) + 1);
     snprintf(t->data, sizeof t->data, "%016" PRIx64, h);
     return t->start.weights ? mb_file_sha256(t->start.weights, t->weights, e) : MB_OK;
 }

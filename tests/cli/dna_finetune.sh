@@ -37,6 +37,12 @@ check "finetune: same bits as one that was not killed" cmp a/model.safetensors c
 check "finetune: same report" cmp a/predictions.tsv c/predictions.tsv
 check "finetune: other settings in the same folder are refused" exits 2 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --batch 7 -o c
 
+sed 's/"add"/"ew_multiply"/' a/config.json >other.json
+sed 's/"add"/"add"/' a/config.json >same.json
+check "finetune: a configuration" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -m same.json --epochs 1 -o conf
+cp other.json same.json
+check "finetune: a configuration that was edited in between is refused" exits 2 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -m same.json --epochs 1 -o conf
+
 check "finetune --folds" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --epochs 1 --folds 2 --seeds 2 --freeze -o f
 check "finetune --folds: every example once" [ "$(wc -l <f/predictions.tsv)" = 201 ]
 check "finetune --folds: four runs" [ "$(grep -c '^ *[01] ' f/report.txt)" = 4 ]
