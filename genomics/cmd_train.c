@@ -144,6 +144,12 @@ static int make_windows(job *j, mb_err *e) {
     if (v->min_window > v->window)
         return mb_fail(e, MB_USAGE, "--min-window %" PRId64 " is more than --window %" PRId64, v->min_window,
                        v->window);
+    if (v->schedule != MB_SCHEDULE_CONSTANT && v->rate_least > v->rate)
+        return mb_fail(e, MB_USAGE, "--rate-least %g is more than --rate %g: the rate would rise", v->rate_least,
+                       v->rate);
+    if (v->patience > 0 && (v->evaluate_every == 0 || (v->valid == 0 && !v->splits)))
+        return mb_fail(e, MB_USAGE, "--patience %" PRId64 " needs evaluations on the way: --evaluate-every and --valid",
+                       v->patience);
     if (v->schedule == MB_SCHEDULE_WSD && v->warmup + v->decay_share > 1)
         return mb_fail(e, MB_USAGE, "--warmup %g and --decay-share %g are more than the whole run", v->warmup,
                        v->decay_share);

@@ -119,4 +119,9 @@ check "it says which step's weights these are" has "$err" "weights of step $(num
 check "its model at rate 0" exits 0 "${rough[@]}" -m "$tmp/average" --steps 1 --rate 0 --rate-least 0 --rate-start 0 \
     -o "$tmp/again"
 check "has the loss that was told" [ "$(number "$tmp/average" best_loss)" = "$(number "$tmp/again" best_loss)" ]
+
+# ---- rates that rise where they should fall, patience that nothing tries
+refused 2 "--rate-least" --rate 1e-5
+refused 2 "--patience" --patience 2 --evaluate-every 0
+refused 2 "--patience" --patience 2 --valid 0
 finish
