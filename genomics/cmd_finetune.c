@@ -44,6 +44,10 @@ static int read_data(dna_tuning *t, mb_err *e) {
         rc = dna_labelled_read(&t->d, files, n, &o, &t->alphabet, e);
     if (rc == MB_OK)
         say(&t->d.said);
+    if (rc == MB_OK && t->d.task == DNA_TASK_BASES && (t->start.config.rcps || v->conjoin == DNA_CONJOIN_YES))
+        mb_warn("this model says the same of a base and of its partner on the other strand: labels that differ between "
+                "the strands (coding frames, splice donors) cannot be learned%s",
+                t->start.config.rcps ? "; a caduceus-ph or mamba-dna model can" : "; --conjoin no can");
     if (rc == MB_OK && t->d.task != DNA_TASK_REGRESSION && t->d.task != DNA_TASK_MULTI && t->d.n_labels < 2)
         return mb_fail(e, MB_FORMAT, "every example has the label '%s': there is nothing to tell apart", t->d.label[0]);
     return rc;
