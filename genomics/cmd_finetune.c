@@ -100,6 +100,7 @@ static int choose_judge(dna_tuning *t, mb_err *e) {
 static int make_parts(dna_tuning *t, mb_err *e) {
     const dna_parts_options o = {.folds = (int)t->v->folds,
                                  .leaks = t->v->leaks,
+                                 .shared = t->v->shared,
                                  .valid = t->v->valid_share,
                                  .test = t->v->folds > 0 || t->d.n_parts > 0 ? 0 : t->v->test_share,
                                  .seed = (uint64_t)t->run->globals.seed};

@@ -62,6 +62,12 @@ for fold in 0 1; do
 done
 check "finetune --freeze: it is as it was, whatever the head learned" cmp s0.tsv s1.tsv
 check "finetune --freeze: the head learned" [ "$(cmp -s f/fold-0-seed-0/model.safetensors f/fold-1-seed-0/model.safetensors; echo $?)" = 1 ]
+# Windows that overlap by half: left to themselves they come to train and test alike.
+awk 'BEGIN { for (i = 0; i < 40; i++) printf "NC_001422.1\t%d\t%d\t%s\n", i * 50, i * 50 + 100, i % 20 < 10 ? "a" : "b" }' >half.bed
+cp "$data/phix174.fa" g.fa
+check "finetune --shared" exits 0 "$dna" finetune half.bed --genome g.fa "${tiny[@]}" --shared 51 --folds 2 --dry-run -o no
+check "finetune --shared: one chain of windows cannot be divided" exits 65 "$dna" finetune half.bed --genome g.fa "${tiny[@]}" --shared 50 --folds 2 --dry-run -o no
+check "finetune --shared: it says how many groups there are" has "$err" "1 different sequences"
 check "finetune --dry-run writes nothing" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" -o no --dry-run
 check "finetune --dry-run: no folder" [ ! -e no ]
 
