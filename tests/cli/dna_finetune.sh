@@ -121,6 +121,12 @@ check "finetune: an unknown metric" exits 2 "$dna" finetune "$data/phages.tsv" "
 check "finetune: the metrics there are" has "$err" "auroc"
 check "finetune: no such file" exits 74 "$dna" finetune none.tsv "${tiny[@]}" -o x
 printf 'seq\tlabel\nACGT\ta\nACGT\ta\n' >one.tsv
+printf 'seq\tlabel\nACGTACGT\ta;b\nACGTACGA\t\nACGTACCA\tb\n' >none.tsv
+check "finetune: an empty list of labels" exits 65 "$dna" finetune none.tsv "${tiny[@]}" -o x
+check "finetune: says how it is meant" has "$err" "--task multi"
+awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print $0, "split"; next } { print $0, NR % 4 == 0 && NR < 90 ? "valid" : NR % 3 ? "train" : "test" }' "$data/phages.tsv" | awk -F'\t' 'NR == 1 { c = NF } $c != "valid" || !label || $(c - 1) == label { if ($c == "valid") label = $(c - 1); print }' >onesided.tsv
+check "finetune: one class held out" exits 0 "$dna" finetune onesided.tsv "${tiny[@]}" --epochs 1 -o onesided
+check "finetune: the figure that is chosen by is not defined" has "$err" "mcc is not defined"
 check "finetune: one class only" exits 65 "$dna" finetune one.tsv "${tiny[@]}" -o x
 printf 'seq\tlabel\nACGT\ta\nAC!T\tb\n' >bad.tsv
 check "finetune: a bad letter" exits 65 "$dna" finetune bad.tsv "${tiny[@]}" -o x
