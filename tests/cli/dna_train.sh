@@ -120,6 +120,14 @@ check "its model at rate 0" exits 0 "${rough[@]}" -m "$tmp/average" --steps 1 --
     -o "$tmp/again"
 check "has the loss that was told" [ "$(number "$tmp/average" best_loss)" = "$(number "$tmp/again" best_loss)" ]
 
+# ---- the original's weights come back from training as they went in: at rate 0 they still give its recorded outputs
+for golden in caduceus_ps_even caduceus_ph_layernorm_untied_mul; do
+    [ -d "$shared/golden/$golden" ] || { skip "no shared data: $golden"; continue; }
+    check "$golden at rate 0" exits 0 "$bin/dna-mamba" train "$genome" -m "$shared/golden/$golden" -o "$tmp/$golden" --rate 0 \
+        --rate-least 0 --rate-start 0 --block 2k --valid 0 --window 32 --batch-windows 2 --steps 1 --no-tensorboard
+    check "its export is the original" exits 0 "$bin/seqmamba" verify "$tmp/$golden" --io "$shared/golden/$golden/io.safetensors"
+done
+
 # ---- rates that rise where they should fall, patience that nothing tries
 refused 2 "--rate-least" --rate 1e-5
 refused 2 "--patience" --patience 2 --evaluate-every 0
