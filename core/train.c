@@ -94,6 +94,10 @@ static int write_evaluation(run *r, const mb_train_sums *sums, int better, mb_er
     const int n = (int)(sizeof v / sizeof *v) - !r->task->judge;
     if (r->task->judge)
         mb_info("step %lld: held-out %s %.4f", (long long)r->s.step, r->task->judge, sums->figure);
+    if (r->task->judge && isnan(sums->figure))
+        mb_warn("step %lld: %s is not defined on what is held out (one class only? one answer only?): these weights "
+                "cannot become the best",
+                (long long)r->s.step, r->task->judge);
     mb_info("step %lld: held-out loss %.5f (%.4f bits), accuracy %.4f%s", (long long)r->s.step, loss, loss / M_LN2,
             share_of_hits(sums), better ? ", the best so far" : "");
     return mb_event_log_write(r->log, r->s.step, "valid", v, n, e);

@@ -74,12 +74,9 @@ static int open_model(job *j, mb_err *e) {
 static int read_data(job *j, mb_err *e) {
     dna_labelled_options o = dna_label_read_options(&j->v->data);
     const dna_labelled_files files = {NULL, j->run->args, j->run->nargs};
-    const char *const *known = (const char *const *)j->head.label;
     o.task = j->head.task;
-    if (j->head.task != DNA_TASK_REGRESSION) {
-        o.labels = known;
-        o.n_known = j->head.pool.C;
-    }
+    o.labels = (const char *const *)j->head.label;
+    o.n_known = j->head.pool.C;
     int rc = dna_labelled_read(&j->d, &files, 1, &o, &j->alphabet, e);
     if (rc == MB_OK && j->d.n_labels != j->head.pool.C)
         rc = mb_fail(e, MB_FORMAT, "the input has %d label columns, the model answers %d", j->d.n_labels,

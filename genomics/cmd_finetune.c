@@ -44,6 +44,10 @@ static int read_data(dna_tuning *t, mb_err *e) {
         rc = dna_labelled_read(&t->d, files, n, &o, &t->alphabet, e);
     if (rc == MB_OK)
         say(&t->d.said);
+    if (rc == MB_OK && t->d.task == DNA_TASK_BASES && (t->start.config.rcps || v->conjoin == DNA_CONJOIN_YES))
+        mb_warn("this model says the same of a base and of its partner on the other strand: labels that differ between "
+                "the strands (coding frames, splice donors) cannot be learned%s",
+                t->start.config.rcps ? "; a caduceus-ph or mamba-dna model can" : "; --conjoin no can");
     if (rc == MB_OK && t->d.task != DNA_TASK_REGRESSION && t->d.task != DNA_TASK_MULTI && t->d.n_labels < 2)
         return mb_fail(e, MB_FORMAT, "every example has the label '%s': there is nothing to tell apart", t->d.label[0]);
     return rc;
@@ -68,6 +72,8 @@ static int digest(dna_tuning *t, mb_err *e) {
         h = hash(h, &x->label, sizeof x->label);
         h = hash(h, &x->part, sizeof x->part);
     }
+    for (int i = 0; i < t->d.n_parts; i++)
+        h = hash(h, t->d.part_name[i], strlen(t->d.part_name[i]) + 1);
     snprintf(t->data, sizeof t->data, "%016" PRIx64, h);
     return t->start.weights ? mb_file_sha256(t->start.weights, t->weights, e) : MB_OK;
 }
@@ -94,6 +100,7 @@ static int choose_judge(dna_tuning *t, mb_err *e) {
 static int make_parts(dna_tuning *t, mb_err *e) {
     const dna_parts_options o = {.folds = (int)t->v->folds,
                                  .leaks = t->v->leaks,
+                                 .shared = t->v->shared,
                                  .valid = t->v->valid_share,
                                  .test = t->v->folds > 0 || t->d.n_parts > 0 ? 0 : t->v->test_share,
                                  .seed = (uint64_t)t->run->globals.seed};

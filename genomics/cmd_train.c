@@ -145,6 +145,12 @@ static int make_windows(job *j, mb_err *e) {
     if (v->min_window > v->window)
         return mb_fail(e, MB_USAGE, "--min-window %" PRId64 " is more than --window %" PRId64, v->min_window,
                        v->window);
+    if (v->schedule != MB_SCHEDULE_CONSTANT && v->rate_least > v->rate)
+        return mb_fail(e, MB_USAGE, "--rate-least %g is more than --rate %g: the rate would rise", v->rate_least,
+                       v->rate);
+    if (v->patience > 0 && (v->evaluate_every == 0 || (v->valid == 0 && !v->splits)))
+        return mb_fail(e, MB_USAGE, "--patience %" PRId64 " needs evaluations on the way: --evaluate-every and --valid",
+                       v->patience);
     if (v->schedule == MB_SCHEDULE_WSD && v->warmup + v->decay_share > 1)
         return mb_fail(e, MB_USAGE, "--warmup %g and --decay-share %g are more than the whole run", v->warmup,
                        v->decay_share);
@@ -343,11 +349,9 @@ static int write_splits(const job *j, mb_err *e) {
     return rc;
 }
 
-/* The best weights if there was an evaluation, else the last; averaged ones are the last. */
+/* The best weights if there was an evaluation, else the last; their average where that was evaluated. */
 static int export_weights(job *j, const mb_train_report *r, const char *to, mb_err *e) {
-    if (j->v->average > 0) {
-        mb_optimizer_swap_average(j->optimizer);
-    } else if (r->state.best_step >= 0 && r->state.best_step != r->state.step) {
+    if (r->state.best_step >= 0 && r->state.best_step != r->state.step) {
         mb_train_state best = {.step = 0};
         char *dir = mb_path_join(j->v->output, "checkpoints");
         int rc = dir ? mb_checkpoint_load(dir, r->state.best_step, j->g, j->optimizer, &best, e)
@@ -356,6 +360,7 @@ static int export_weights(job *j, const mb_train_report *r, const char *to, mb_e
         if (rc != MB_OK)
             return rc;
     }
+    mb_optimizer_swap_average(j->optimizer); /* nothing without one */
     return mb_params_save(mb_model_params(mb_gradient_model(j->g)), j->config, to, e);
 }
 
@@ -412,8 +417,7 @@ static int train(job *j, mb_err *e) {
                 (long long)report.state.step);
     if (rc == MB_OK && report.state.best_step >= 0)
         mb_info("%s holds the weights of step %lld: held-out loss %.5f, %.4f bits per base", j->v->output,
-                (long long)(j->v->average > 0 ? report.state.step : report.state.best_step), report.state.best,
-                report.state.best / M_LN2);
+                (long long)report.state.best_step, report.state.best, report.state.best / M_LN2);
     mb_provenance_free(p);
     return rc;
 }

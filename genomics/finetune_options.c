@@ -29,6 +29,9 @@ const mb_option dna_finetune_options[] = {
            .help = "Cross-validation: K runs, each tested on another of K parts. 0: one run."),
     OPTION(seeds, INT, .def = "1", .min = 1, .max = 1000, .meta = "N",
            .help = "Runs with N seeds, --seed and the next ones: the spread that chance makes."),
+    OPTION(shared, INT, .def = "0", .max = 1e9, .meta = "N",
+           .help = "Sequences that share N bases in a row, on either strand, are never in two parts: regions that "
+                   "overlap, pieces of one gene. 0: only equal sequences are kept together."),
     OPTION(leaks, CHOICE, .def = "error", .choices = DNA_LEAKS_CHOICES,
            .help = "Given parts that share sequences or their reverse complements: refused, the copies left out of "
                    "training, or kept. Drawn parts never share any."),

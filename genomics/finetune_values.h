@@ -8,7 +8,7 @@ typedef struct dna_finetune_values {
     char *model, *output, *valid, *test, *judge;
     /* parts */
     double valid_share, test_share;
-    int64_t folds, seeds;
+    int64_t folds, seeds, shared;
     int leaks;
     /* the head */
     int task, pooling, bias, conjoin, class_weights;

@@ -135,6 +135,107 @@ int dna_groups_say(const dna_groups *g, const dna_labelled *d, dna_text *said, m
     return rc;
 }
 
+/* ---- shared stretches -------------------------------------------------------------------------------------------- */
+
+typedef struct stretch {
+    uint64_t hash;
+    int64_t example;
+} stretch;
+
+static int by_hash(const void *a, const void *b) {
+    const stretch *p = a, *q = b;
+    if (p->hash != q->hash)
+        return p->hash < q->hash ? -1 : 1;
+    return (p->example > q->example) - (p->example < q->example);
+}
+
+/* Hashes of all stretches of k bases without N into s; returns their number. With t the tokens plus 1, c those of the
+ * complements, forward = sum_i t_i P^(k-1-i) and backward = sum_i c_i P^i change places on the other strand. */
+static int64_t hash_stretches(const dna_alphabet *a, const dna_example *x, int64_t example, int64_t k, stretch *s) {
+    const uint64_t P = 0x9e3779b97f4a7c15u;
+    uint64_t highest = 1, inverse = 1, forward = 0, backward = 0;
+    int64_t n = 0, run = 0; /* run: bases since the last N */
+    for (int64_t i = 1; i < k; i++)
+        highest *= P;
+    for (int i = 0; i < 6; i++) /* Newton's iteration: P inverse = 1 mod 2^64 */
+        inverse *= 2 - P * inverse;
+    for (int64_t i = 0; i < x->length; i++) {
+        const uint8_t t = x->token[i];
+        const int base = t == a->base[0] || t == a->base[1] || t == a->base[2] || t == a->base[3];
+        run = base ? run + 1 : 0;
+        if (i >= k) {
+            forward -= (x->token[i - k] + (uint64_t)1) * highest;
+            backward -= a->complement[x->token[i - k]] + (uint64_t)1;
+        }
+        forward = forward * P + t + 1;
+        backward = backward * inverse + (a->complement[t] + (uint64_t)1) * highest;
+        if (run >= k)
+            s[n++] = (stretch){mix(forward) + mix(backward), example};
+    }
+    return n;
+}
+
+static int64_t root(int64_t *of, int64_t i) {
+    while (of[i] != i)
+        i = of[i] = of[of[i]];
+    return i;
+}
+
+/* The lower root becomes the root of both. */
+static void unite(int64_t *of, int64_t i, int64_t j) {
+    i = root(of, i);
+    j = root(of, j);
+    if (i < j)
+        of[j] = i;
+    else
+        of[i] = j;
+}
+
+/* groups, repeated and copies anew; returns the size of the largest group, or MB_NOMEM. */
+static int64_t count_again(dna_groups *g) {
+    int64_t *size = mb_calloc((size_t)g->n + 1, sizeof *size), most = 0;
+    if (!size)
+        return MB_NOMEM;
+    g->groups = g->repeated = g->copies = 0;
+    for (int64_t i = 0; i < g->n; i++) {
+        const int64_t first = g->of[i] = root(g->of, i);
+        g->groups += first == i;
+        g->copies += first != i;
+        g->repeated += ++size[first] == 2;
+        most = size[first] > most ? size[first] : most;
+    }
+    mb_free(size);
+    return most;
+}
+
+int dna_groups_join(dna_groups *g, const dna_labelled *d, const dna_alphabet *a, int64_t shared, dna_text *said,
+                    mb_err *e) {
+    enum { LEAST = 8 };
+    if (shared < LEAST)
+        return mb_fail(e, MB_RANGE, "stretches of %" PRId64 " bases are shared by chance; expected %d or more", shared,
+                       (int)LEAST);
+    stretch *s = mb_calloc((size_t)d->n_bases + 1, sizeof *s);
+    int64_t n = 0, most = MB_NOMEM;
+    for (int64_t i = 0; s && i < d->n; i++)
+        if (g->of[i] == i)
+            n += hash_stretches(a, &d->at[i], i, shared, s + n);
+    if (s) {
+        qsort(s, (size_t)n, sizeof *s, by_hash);
+        for (int64_t i = 1; i < n; i++)
+            if (s[i].hash == s[i - 1].hash)
+                unite(g->of, s[i].example, s[i - 1].example);
+        most = count_again(g);
+    }
+    mb_free(s);
+    if (most < 0)
+        return mb_fail(e, MB_NOMEM, "no memory to compare stretches of %" PRId64 " bases", d->n_bases);
+    g->shared = shared;
+    return say(said, e,
+               "with those that share %" PRId64 " bases in a row, on either strand: %" PRId64 " groups, %" PRId64
+               " of them of more than one sequence, the largest of %" PRId64,
+               shared, g->groups, g->repeated, most);
+}
+
 /* ---- random splits ----------------------------------------------------------------------------------------------- */
 
 typedef struct unit {
@@ -358,9 +459,9 @@ int dna_folds_given(int *part, const dna_labelled *d, const dna_groups *g, int l
     dna_example_place(d, &d->at[example[1]], second, sizeof second);
     if (leaks == DNA_LEAKS_ERROR)
         return mb_fail(e, MB_FORMAT,
-                       "%s: found the sequence of %s (or its reverse complement) in another part of the "
+                       "%s: found %s of %s (or its reverse complement) in another part of the "
                        "split, and %" PRId64 " more such; expected parts that share no sequence",
-                       first, second, leaking - 1);
+                       first, g->shared ? "a stretch" : "the sequence", second, leaking - 1);
     return say(said, e, "%" PRId64 " sequences stand in a later part of the split too, the first %s, as %s: %s",
                leaking, first, second,
                leaks == DNA_LEAKS_DROP ? "left out where they come first" : "kept, figures will flatter");

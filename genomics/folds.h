@@ -1,6 +1,6 @@
 /* Honest splits of labelled sequences into parts. Sequences equal to one another or to the other's reverse complement
- * form one group, and a group is never divided: a model cannot be tested on what it was trained on. All choices follow
- * from the seed and the data alone. */
+ * form one group, and a group is never divided: a model cannot be tested on what it was trained on. On request so do
+ * sequences that share a stretch. All choices follow from the seed and the data alone. */
 #ifndef DNA_FOLDS_H
 #define DNA_FOLDS_H
 #include "genomics/labelled.h"
@@ -20,10 +20,16 @@ typedef struct dna_groups {
     int64_t copies;      /* examples beyond the first of their group */
     int64_t conflicts;   /* groups whose labels differ */
     int64_t conflict[2]; /* two examples of the first such group, -1 when there is none */
+    int64_t shared;      /* bases in a row that join groups; 0: whole sequences only */
 } dna_groups;
 
 int dna_groups_find(dna_groups *g, const dna_labelled *d, const dna_alphabet *a, mb_err *e) MB_MUST_USE;
 void dna_groups_fini(dna_groups *g);
+/* Joins groups of which two sequences share `shared` bases in a row, on either strand and without N: regions of a
+ * genome that overlap, pieces of one gene. Chains of such are one group. Conflicts stay those of equal sequences.
+ * Stretches are compared by a hash of 64 bits. MB_RANGE: less than 8 bases. */
+int dna_groups_join(dna_groups *g, const dna_labelled *d, const dna_alphabet *a, int64_t shared, dna_text *said,
+                    mb_err *e) MB_MUST_USE;
 /* Sentences on copies and conflicts, one a line; nothing when there are none. */
 int dna_groups_say(const dna_groups *g, const dna_labelled *d, dna_text *said, mb_err *e) MB_MUST_USE;
 

@@ -179,9 +179,12 @@ static int have_labels(dna_builder *b, const dna_raw *raw, mb_err *e) {
         }
         return mb_fail(e, MB_FORMAT,
                        "%s:%" PRId64 ":%" PRId32 ": found %s%s%s as label, expected a value (or have "
-                       "examples without label passed over)",
+                       "examples without label passed over%s)",
                        b->d->file[b->d->n_files - 1], raw->line, raw->column[i], *raw->label[i] ? "'" : "",
-                       *raw->label[i] ? raw->label[i] : "nothing", *raw->label[i] ? "'" : "");
+                       *raw->label[i] ? raw->label[i] : "nothing", *raw->label[i] ? "'" : "",
+                       b->o->task == DNA_TASK_AUTO && !*raw->label[i] && b->n_columns == 1
+                           ? "; with --task multi it means none of the labels"
+                           : "");
     }
     return 1;
 }

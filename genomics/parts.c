@@ -63,6 +63,8 @@ int dna_parts_make(dna_parts *p, const dna_labelled *d, const dna_alphabet *a, c
         rc = dna_groups_find(&p->groups, d, a, e);
     if (rc == MB_OK)
         rc = dna_groups_say(&p->groups, d, said, e);
+    if (rc == MB_OK && o->shared > 0)
+        rc = dna_groups_join(&p->groups, d, a, o->shared, said, e);
     if (rc == MB_OK)
         rc = make(p, d, o, said, e);
     for (int f = 0; rc == MB_OK && f < (o->folds > 0 ? o->folds : 1); f++) {

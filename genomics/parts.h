@@ -4,8 +4,9 @@
 #include "genomics/folds.h"
 
 typedef struct dna_parts_options {
-    int folds; /* 0: as the data says, or drawn */
-    int leaks; /* dna_leaks */
+    int folds;      /* 0: as the data says, or drawn */
+    int leaks;      /* dna_leaks */
+    int64_t shared; /* sequences that share so many bases in a row stay together; 0: only equal ones */
     double valid, test;
     uint64_t seed;
 } dna_parts_options;

@@ -113,6 +113,59 @@ static void groups_of_random(void **state) {
     assert_in_range(copies, 10, 100);
 }
 
+static int share(const uint8_t *x, const uint8_t *y, int length, int k) {
+    for (int i = 0; i + k <= length; i++)
+        for (int j = 0; j + k <= length; j++)
+            if (!memcmp(x + i, y + j, (size_t)k) && !memchr(x + i, alphabet.n_token, (size_t)k))
+                return 1;
+    return 0;
+}
+
+/* Groups that a stretch joins: by hand, then against a comparison of all pairs. */
+static void shared_stretches(void **state) {
+    (void)state;
+    enum { K = 8, N = 120, LENGTH = 30 };
+    dna_text said = {0};
+    load("seq,label\nACGGTCATTT,0\nGGTACCTTAACG,1\nTTAAATGACCG,0\nACGGTNATTTC,1\nGGGGGGGG,0\nCGTTAAGG,1\n",
+         DNA_TASK_CLASS);
+    assert_int_equal(dna_groups_join(&g, &d, &alphabet, 7, &said, &error), MB_RANGE);
+    mb_err_clear(&error);
+    assert_int_equal(dna_groups_join(&g, &d, &alphabet, K, &said, &error), MB_OK);
+    static const int64_t OF[] = {0, 1, 0, 3, 4, 1}; /* CGGTCATT of 0 turned is in 2, CCTTAACG of 1 turned is 5 */
+    assert_memory_equal(g.of, OF, sizeof OF);
+    assert_true(g.groups == 4 && g.repeated == 2 && g.copies == 2 && g.conflicts == 0);
+    assert_non_null(strstr(said.data, "4 groups, 2 of them of more than one sequence, the largest of 2"));
+    dna_text_fini(&said);
+    load_random(N, 2, 17);
+    int64_t *of = malloc(N * sizeof *of);
+    for (int i = 0; i < N; i++)
+        of[i] = i;
+    for (int again = 1; again;) { /* the lowest of all that can be reached */
+        again = 0;
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < i; j++) {
+                uint8_t turned[LENGTH];
+                memcpy(turned, d.at[j].token, LENGTH);
+                dna_reverse_tokens(&alphabet, turned, LENGTH);
+                if (of[i] == of[j] || !(g.of[i] == g.of[j] || share(d.at[i].token, d.at[j].token, LENGTH, K) ||
+                                        share(d.at[i].token, turned, LENGTH, K)))
+                    continue;
+                of[i] = of[j] = of[i] < of[j] ? of[i] : of[j];
+                again = 1;
+            }
+    }
+    const int64_t before = g.groups;
+    assert_int_equal(dna_groups_join(&g, &d, &alphabet, K, &said, &error), MB_OK);
+    assert_true(g.groups < before);
+    assert_memory_equal(g.of, of, N * sizeof *of);
+    int part[N];
+    assert_int_equal(dna_folds_k(part, &d, &g, 3, 1, &error), MB_OK);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(part[i], part[g.of[i]]);
+    dna_text_fini(&said);
+    free(of);
+}
+
 static void random_split(void **state) {
     (void)state;
     static const double FRACTION[3] = {.7, .1, .2};
@@ -248,10 +301,14 @@ static void every_allocation_may_fail(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(groups, clean),       cmocka_unit_test_teardown(groups_of_random, clean),
-        cmocka_unit_test_teardown(random_split, clean), cmocka_unit_test_teardown(k_folds, clean),
-        cmocka_unit_test_teardown(other_strata, clean), cmocka_unit_test_teardown(wrong_fractions, clean),
-        cmocka_unit_test_teardown(given, clean),        cmocka_unit_test_teardown(every_allocation_may_fail, clean)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(groups, clean),
+                                       cmocka_unit_test_teardown(groups_of_random, clean),
+                                       cmocka_unit_test_teardown(shared_stretches, clean),
+                                       cmocka_unit_test_teardown(random_split, clean),
+                                       cmocka_unit_test_teardown(k_folds, clean),
+                                       cmocka_unit_test_teardown(other_strata, clean),
+                                       cmocka_unit_test_teardown(wrong_fractions, clean),
+                                       cmocka_unit_test_teardown(given, clean),
+                                       cmocka_unit_test_teardown(every_allocation_may_fail, clean)};
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -107,4 +107,29 @@ check "and says what a run takes" has "$out" memory
 check "nothing is there" test ! -e "$tmp/none"
 check "N alone is no corpus" exits 65 "$bin/dna-mamba" train "$tmp/n.fa" -o "$tmp/none"
 check "where to is asked" exits 2 "${train[@]}" "${twelve[@]}"
+
+# ---- a moving average: what is exported is what was measured as the best, and at rate 0 has the same loss
+rough=("$bin/dna-mamba" train "$genome" --block 2k --valid 0.2 --window 64 --batch-tokens 512 --evaluation-windows 8
+    --log-every 0 --no-tensorboard -t 2)
+number() { sed -n "s/.*\"$2\": \([0-9.]\{1,10\}\).*/\1/p" "$1/run.json"; }
+check "an average" exits 0 "${rough[@]}" -m caduceus-ps-tiny:d16:n1 --steps 12 --evaluate-every 2 --rate 0.3 --clip 0 \
+    --schedule constant --average 0.5 --warmup 0.5 --rate-start 1e-3 -o "$tmp/average"
+check "the best is not the last here" [ "$(number "$tmp/average" best_step)" -lt 12 ]
+check "it says which step's weights these are" has "$err" "weights of step $(number "$tmp/average" best_step): "
+check "its model at rate 0" exits 0 "${rough[@]}" -m "$tmp/average" --steps 1 --rate 0 --rate-least 0 --rate-start 0 \
+    -o "$tmp/again"
+check "has the loss that was told" [ "$(number "$tmp/average" best_loss)" = "$(number "$tmp/again" best_loss)" ]
+
+# ---- the original's weights come back from training as they went in: at rate 0 they still give its recorded outputs
+for golden in caduceus_ps_even caduceus_ph_layernorm_untied_mul; do
+    [ -d "$shared/golden/$golden" ] || { skip "no shared data: $golden"; continue; }
+    check "$golden at rate 0" exits 0 "$bin/dna-mamba" train "$genome" -m "$shared/golden/$golden" -o "$tmp/$golden" --rate 0 \
+        --rate-least 0 --rate-start 0 --block 2k --valid 0 --window 32 --batch-windows 2 --steps 1 --no-tensorboard
+    check "its export is the original" exits 0 "$bin/seqmamba" verify "$tmp/$golden" --io "$shared/golden/$golden/io.safetensors"
+done
+
+# ---- rates that rise where they should fall, patience that nothing tries
+refused 2 "--rate-least" --rate 1e-5
+refused 2 "--patience" --patience 2 --evaluate-every 0
+refused 2 "--patience" --patience 2 --valid 0
 finish
