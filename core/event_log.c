@@ -209,7 +209,7 @@ int mb_event_log_write(mb_event_log *l, int64_t step, const char *kind, const mb
     int whole = record != NULL;
     for (int i = 0; i < n && whole; i++)
         whole = json_object_set_new(record, v[i].name, number(&v[i])) == 0;
-    char *line = whole ? json_dumps(record, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(10)) : NULL;
+    char *line = whole ? json_dumps(record, JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(13)) : NULL;
     json_decref(record);
     if (!line)
         return mb_fail(e, MB_NOMEM, "no memory for a line of metrics");

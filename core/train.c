@@ -136,8 +136,8 @@ static int bad_step(run *r, const char *what, int micro, mb_err *e) {
     mb_err_clear(e);
     mb_fail(
         e, MB_FAIL,
-        "step %lld: %s%s%s. The weights before this step are in %s. Lower the learning rate, clip lower, or look at "
-        "these sequences",
+        "step %lld: %s%s%s. The weights before this step are in %s. Look at these sequences, or begin anew in another "
+        "folder with a lower learning rate or clip, from scratch or from one of these checkpoints as the model",
         (long long)r->s.step, what,
         !*origin    ? ""
         : micro < 0 ? "; its first batch: "

@@ -128,6 +128,8 @@ static int write_folder(const job *j, mb_provenance *p, mb_err *e) {
     for (int i = 0; rc == MB_OK && i < j->d.n_files; i++)
         if (mb_file_exists(j->d.file[i]))
             rc = mb_provenance_file(p, "input", j->d.file[i], e);
+    if (rc == MB_OK && j->v->data.genome)
+        rc = mb_provenance_file(p, "input", j->v->data.genome, e);
     if (rc == MB_OK)
         rc = dna_report_page(&r, j->v->output, p, e);
     if (rc == MB_OK)

@@ -186,6 +186,8 @@ static int write_record(const dna_tuning *t, mb_provenance *p, mb_err *e) {
     for (int i = 0; rc == MB_OK && i < t->d.n_files; i++)
         if (mb_file_exists(t->d.file[i]))
             rc = mb_provenance_file(p, "input", t->d.file[i], e);
+    if (rc == MB_OK && t->v->data.genome)
+        rc = mb_provenance_file(p, "input", t->v->data.genome, e);
     if (rc == MB_OK && t->start.weights)
         rc = mb_provenance_file(p, "model", t->start.weights, e);
     for (int i = 0; rc == MB_OK && i < t->metrics.n; i++)

@@ -225,13 +225,19 @@ static int check_filled(const dna_splits *s, const dna_corpus *c, const dna_spli
     if (o->bed)
         return mb_fail(e, MB_FORMAT, "%s: no region named %s%s; one of at least %" PRId64 " bases, a window, is needed",
                        o->bed, dna_split_names[empty], p->left_out ? " is long enough" : "", o->least);
+    if (!p->left_out)
+        return mb_fail(e, MB_RANGE,
+                       "nothing to %s: of %s bases in blocks of %" PRId64
+                       ", none came to %s; take smaller blocks, other fractions, another seed of the split or a BED",
+                       empty == DNA_SPLIT_TRAIN ? "train on" : "validate on", mb_human_count((double)c->n, all),
+                       o->block, dna_split_names[empty]);
     return mb_fail(e, MB_RANGE,
                    "nothing to %s: of %s bases in blocks of %" PRId64 ", %" PRId64
                    " stretches came to %s, all shorter than a window of %" PRId64
                    " bases; take %s, other fractions, another seed of the split, shorter windows or a BED",
                    empty == DNA_SPLIT_TRAIN ? "train on" : "validate on", mb_human_count((double)c->n, all), o->block,
                    p->left_out, dna_split_names[empty], o->least,
-                   p->left_out && o->block < o->least ? "larger blocks" : "smaller blocks");
+                   o->block < o->least ? "larger blocks" : "smaller blocks");
 }
 
 static uint32_t checksum(const dna_splits *s) {

@@ -119,7 +119,7 @@ const char dna_train_details[] =
     "Trains a model on genomes: FASTA files, plain, gzip or BGZF, held in memory at one byte a base. Each step draws "
     "windows by (seed, step) alone, so a run that was stopped - by a signal (exit code 75), a crash, kill -9 - goes on "
     "with the same command from its last checkpoint and ends with the same bits, on any number of threads. The result "
-    "loads in the original Python code and in every other verb.\n"
+    "loads in the original Python code and in the verbs that take a pre-trained model.\n"
     "\n"
     "Presets: caduceus-ps-tiny (width 64, 4 layers), caduceus-ps-small (128, 6), caduceus-ps-1k-d118 (118, 4), "
     "caduceus-ps-1k (256, 4), caduceus-ps-32k (256, 8), caduceus-ps-131k (256, 16): RC-equivariant. "
