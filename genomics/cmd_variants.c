@@ -440,12 +440,13 @@ static void report(const job *j) {
             list_counts(j->done.scored_of, dna_allele_kind_name, 0, DNA_ALLELE_KINDS, kinds, sizeof kinds),
             list_counts(j->done.reason, dna_reason_name, 1, DNA_REASONS, reasons, sizeof reasons));
     if (j->v->normalize)
-        mb_info("%" PRId64 " records were normalised", j->counts.normalized);
+        mb_info("normalised: %" PRId64, j->counts.normalized);
     if (j->counts.mismatches)
-        mb_warn("%" PRId64 " records whose REF the reference does not have were %s", j->counts.mismatches,
-                j->v->ref_mismatch == VARIANTS_MISMATCH_WARN ? "scored with the REF of the VCF" : "passed over");
+        mb_warn("records whose REF the reference does not have, %s: %" PRId64,
+                j->v->ref_mismatch == VARIANTS_MISMATCH_WARN ? "scored with the REF of the VCF" : "passed over",
+                j->counts.mismatches);
     if (j->counts.missing)
-        mb_warn("%" PRId64 " records of contigs that the reference does not have were passed over", j->counts.missing);
+        mb_warn("records of contigs that the reference does not have, passed over: %" PRId64, j->counts.missing);
     if (j->done.scored > 0 && j->seconds > 0)
         mb_info("%.0f variants per minute", (double)j->done.scored / j->seconds * 60);
 }
