@@ -193,6 +193,31 @@ int dna_probes_add(dna_probes *r, const dna_probe *probe, mb_err *e) {
     return MB_OK;
 }
 
+int64_t dna_probe_passes(int causal, int64_t mask_stride, int64_t length) {
+    if (causal)
+        return 1;
+    return mask_stride && mask_stride < length ? mask_stride : length;
+}
+
+int dna_probes_add_passes(dna_probes *r, const dna_probe *probe, int64_t mask_stride, mb_err *e) {
+    dna_probe p = *probe;
+    const int64_t stride = dna_probe_passes(r->o.causal, mask_stride, p.length);
+    int rc = MB_OK;
+    if (r->o.causal) {
+        p.mask = (dna_places){0};
+        p.want = dna_places_every(p.reversed ? 0 : 1, 1, p.length - p.reversed);
+        return p.want.n ? dna_probes_add(r, &p, e) : MB_OK;
+    }
+    for (int64_t phase = 0; !rc && phase < stride; phase++) {
+        const int64_t first = p.reversed ? (p.length - 1 - phase) % stride : phase;
+        if (stride == p.length && dna_base_of(r->o.alphabet, p.token[first]) < 0)
+            continue; /* nothing to score in this pass */
+        p.mask = p.want = dna_places_every(first, stride, p.length);
+        rc = dna_probes_add(r, &p, e);
+    }
+    return rc;
+}
+
 int dna_probes_open(dna_probes **out, const dna_probe_options *o, mb_err *e) {
     const int V = mb_model_config(o->model)->V;
     dna_probes *r = mb_calloc(1, sizeof *r);

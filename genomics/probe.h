@@ -55,6 +55,13 @@ typedef struct dna_probes dna_probes;
 int dna_probes_open(dna_probes **out, const dna_probe_options *o, mb_err *e) MB_MUST_USE;
 /* Copies *probe; runs what has gathered before when there is enough of it. */
 int dna_probes_add(dna_probes *r, const dna_probe *probe, mb_err *e) MB_MUST_USE;
+/* Adds what it takes to have an answer for every base of the probe's sequence; its mask and want are not used. Causal:
+ * one probe, without the first base. Masked: pass j masks positions j, j+K, j+2K, ... counted from the end that is read
+ * first, and answers for them; K = mask_stride, or one position at a time (only A C G T) where that is 0 or too long.
+ */
+int dna_probes_add_passes(dna_probes *r, const dna_probe *probe, int64_t mask_stride, mb_err *e) MB_MUST_USE;
+/* How many passes over the sequence that is, at most. */
+int64_t dna_probe_passes(int causal, int64_t mask_stride, int64_t length);
 /* Runs the rest. More may be added afterwards. */
 int dna_probes_finish(dna_probes *r, mb_err *e) MB_MUST_USE;
 void dna_probes_close(dna_probes *r); /* NULL is fine */

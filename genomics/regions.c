@@ -197,12 +197,18 @@ static int is_alias(const char *a, const char *b) {
     return (!strcasecmp(a, "M") && !strcasecmp(b, "MT")) || (!strcasecmp(a, "MT") && !strcasecmp(b, "M"));
 }
 
-static int fail_unknown(const dna_contigs *c, const char *where, const char *contig, mb_err *e) {
+const char *dna_contigs_alias(const dna_contigs *c, const char *contig) {
     const char *name;
     for (int64_t i = 0; (name = c->name(c->user, i)); i++)
         if (is_alias(name, contig))
-            return mb_fail(e, MB_RANGE, "%s: contig '%s' is not in %s, which calls it '%s'", where, contig, c->file,
-                           name);
+            return name;
+    return NULL;
+}
+
+int dna_contigs_fail(const dna_contigs *c, const char *where, const char *contig, mb_err *e) {
+    const char *name = dna_contigs_alias(c, contig);
+    if (name)
+        return mb_fail(e, MB_RANGE, "%s: contig '%s' is not in %s, which calls it '%s'", where, contig, c->file, name);
     char list[256] = "";
     int64_t i = 0;
     for (size_t n = 0; i < 5 && (name = c->name(c->user, i)) && n < sizeof list - 40; i++)
@@ -228,7 +234,7 @@ int dna_regions_resolve(dna_regions *r, const dna_contigs *c, mb_err *e) {
             snprintf(where, sizeof where, "region '%.200s'", r->source);
         int64_t length = c->length(c->user, g->contig);
         if (length < 0)
-            return fail_unknown(c, where, g->contig, e);
+            return dna_contigs_fail(c, where, g->contig, e);
         if (g->end < 0)
             g->end = length;
         if (g->start >= g->end || g->end > length)

@@ -32,6 +32,11 @@ int dna_regions_read(dna_regions *r, const char *what, mb_err *e) MB_MUST_USE;
 /* Splits a region text, fills in ends left open and checks every region against the contigs. A contig that is not there
  * is an error with the file and line and, where one can be guessed, the name that was meant. */
 int dna_regions_resolve(dna_regions *r, const dna_contigs *c, mb_err *e) MB_MUST_USE;
+/* The contig that is meant by a name which is not there, but for a chr prefix, case, a version or M against MT; NULL.
+ */
+const char *dna_contigs_alias(const dna_contigs *c, const char *name);
+/* MB_RANGE: "where: contig 'x' is not in y.fa, ...", with the alias or the first names that are. */
+int dna_contigs_fail(const dna_contigs *c, const char *where, const char *contig, mb_err *e);
 int64_t dna_regions_bases(const dna_regions *r);
 void dna_regions_fini(dna_regions *r);
 #endif

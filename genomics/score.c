@@ -10,12 +10,6 @@
 
 #include "genomics/probe.h"
 
-static int64_t stride_of(const score_options *o, int64_t length) {
-    if (o->scheme == SCORE_CAUSAL)
-        return 0;
-    return o->mask_stride && o->mask_stride < length ? o->mask_stride : length;
-}
-
 /* user of the probe: logp (length) of its item. */
 static int take_answers(void *user, const dna_probe *p, const float *answer, mb_err *e) {
     const score_options *o = user;
@@ -28,25 +22,6 @@ static int take_answers(void *user, const dna_probe *p, const float *answer, mb_
             logp[t] = answer[4 * k + base];
     }
     return MB_OK;
-}
-
-static int add_item(const score_options *o, dna_probes *r, const dna_item *item, int reversed, float *logp, mb_err *e) {
-    dna_probe p = {.token = item->token, .length = item->length, .reversed = reversed, .user = logp};
-    const int64_t stride = stride_of(o, item->length);
-    int rc = MB_OK;
-    if (!stride) { /* the first base read has no answer */
-        p.want = dna_places_every(reversed ? 0 : 1, 1, item->length - reversed);
-        return p.want.n ? dna_probes_add(r, &p, e) : MB_OK;
-    }
-    for (int64_t phase = 0; !rc && phase < stride; phase++) {
-        /* Phases count from the end that is read first. */
-        const int64_t first = reversed ? (item->length - 1 - phase) % stride : phase;
-        if (stride == item->length && dna_base_of(o->alphabet, item->token[first]) < 0)
-            continue; /* one at a time: nothing to score in this pass */
-        p.mask = p.want = dna_places_every(first, stride, item->length);
-        rc = dna_probes_add(r, &p, e);
-    }
-    return rc;
 }
 
 int score_batch(const score_options *o, const dna_batch *b, float *const *logp, mb_err *e) {
@@ -63,9 +38,11 @@ int score_batch(const score_options *o, const dna_batch *b, float *const *logp, 
         const int64_t length = b->item[i].length;
         for (int64_t t = 0; t < length << o->both; t++)
             logp[i][t] = NAN;
-        rc = add_item(o, r, &b->item[i], 0, logp[i], e);
-        if (!rc && o->both)
-            rc = add_item(o, r, &b->item[i], 1, logp[i] + length, e);
+        for (int view = 0; !rc && view <= o->both; view++) {
+            const dna_probe p = {
+                .token = b->item[i].token, .length = length, .reversed = view, .user = logp[i] + view * length};
+            rc = dna_probes_add_passes(r, &p, o->mask_stride, e);
+        }
     }
     if (!rc)
         rc = dna_probes_finish(r, e);
@@ -74,6 +51,5 @@ int score_batch(const score_options *o, const dna_batch *b, float *const *logp, 
 }
 
 double score_passes(const score_options *o, int64_t length) {
-    const int64_t stride = stride_of(o, length);
-    return (double)(stride ? stride : 1) * (o->both ? 2 : 1);
+    return (double)dna_probe_passes(o->scheme == SCORE_CAUSAL, o->mask_stride, length) * (o->both ? 2 : 1);
 }
