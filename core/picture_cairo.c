@@ -111,7 +111,11 @@ void mb_picture_outline(mb_picture *p, const mb_outline *shape, double x, double
 /* Bytes of the UTF-8 character at s; 0 when there is none (RFC 3629: no overlong forms, surrogates, beyond 10FFFF). */
 static int utf8_bytes(const unsigned char *s) {
     static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+    const int n = s[0] < 0x80                   ? 1
+                  : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                  : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+                  : s[0] < 0xf5                 ? 4
+                                                : 0;
     if (n < 2 || s[0] < 0xc2)
         return n == 1;
     unsigned code = s[0] & (0xffu >> (n + 1));
@@ -160,7 +164,10 @@ void mb_picture_text(mb_picture *p, double x, double y, const mb_text_style *sty
         cairo_translate(p->pen, x, y);
         if (style->upwards)
             cairo_rotate(p->pen, -acos(-1) / 2);
-        cairo_move_to(p->pen, style->anchor == MB_ANCHOR_LEFT ? 0 : style->anchor == MB_ANCHOR_RIGHT ? -width : -width / 2,
+        cairo_move_to(p->pen,
+                      style->anchor == MB_ANCHOR_LEFT    ? 0
+                      : style->anchor == MB_ANCHOR_RIGHT ? -width
+                                                         : -width / 2,
                       0);
         dip(p, style->colour);
         choose_font(p, style);

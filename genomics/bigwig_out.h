@@ -1,6 +1,6 @@
-/* bigWig output, as little of it as tracks need: runs of values on a fixed grid, contig after contig; a file that appears
- * complete or not at all. Builds without libBigWig link bigwig_none.c: create then fails with MB_NOTSUP and says what
- * to install. */
+/* bigWig output, as little of it as tracks need: runs of values on a fixed grid, contig after contig; a file that
+ * appears complete or not at all. Builds without libBigWig link bigwig_none.c: create then fails with MB_NOTSUP and
+ * says what to install. */
 #ifndef DNA_BIGWIG_OUT_H
 #define DNA_BIGWIG_OUT_H
 #include <stdint.h>

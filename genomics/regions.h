@@ -32,6 +32,11 @@ int dna_regions_read(dna_regions *r, const char *what, mb_err *e) MB_MUST_USE;
 /* Splits a region text, fills in ends left open and checks every region against the contigs. A contig that is not there
  * is an error with the file and line and, where one can be guessed, the name that was meant. */
 int dna_regions_resolve(dna_regions *r, const dna_contigs *c, mb_err *e) MB_MUST_USE;
+/* Every contig that has a base, whole, in the order of the file. */
+int dna_regions_all(dna_regions *r, const dna_contigs *c, mb_err *e) MB_MUST_USE;
+/* Sorts resolved regions by name (bytes) and start, and makes one of those that touch or overlap; names and strands are
+ * those of the first. */
+void dna_regions_merge(dna_regions *r);
 int64_t dna_regions_bases(const dna_regions *r);
 void dna_regions_fini(dna_regions *r);
 #endif
