@@ -187,7 +187,7 @@ static double work_of(const job *j, const dna_region *r) {
     if (is_head(j))
         return (double)((r->end - r->start + j->windows.stride - 1) / j->windows.stride) * (double)j->windows.window *
                (j->head.conjoin && mb_model_strands(j->model) == 1 ? 2 : 1);
-    return (double)held(j, r) * dna_profile_passes(&j->profile, held(j, r));
+    return (double)held(j, r) * dna_profile_passes(&j->profile, held(j, r), r->end - r->start);
 }
 
 static int check_regions(const job *j, mb_err *e) {

@@ -18,6 +18,7 @@ typedef struct job {
     const dna_profile_sink *sink;
     const uint8_t *token;
     int64_t length, K;
+    dna_span wanted;
     dna_store *store;
     float *first; /* (want.n, 4) answers of the forward view while the other is awaited; or NULL */
     float *part;  /* (PART, columns) */
@@ -29,14 +30,15 @@ static int64_t stride_of(const dna_profile_options *o, int64_t length) {
     return o->mask_stride && o->mask_stride < length ? o->mask_stride : length;
 }
 
-double dna_profile_passes(const dna_profile_options *o, int64_t length) {
-    return (double)(o->causal ? 1 : stride_of(o, length)) * (o->both ? 2 : 1);
+double dna_profile_passes(const dna_profile_options *o, int64_t length, int64_t wanted) {
+    const int64_t K = stride_of(o, length);
+    return (double)(K < wanted ? K : wanted < 1 ? 1 : wanted) * (o->both ? 2 : 1);
 }
 
 int64_t dna_profile_bytes(const dna_profile_options *o, int64_t length) {
     const int64_t want = (length + stride_of(o, length) - 1) / stride_of(o, length);
     /* Logits of the probes that run together: one of a long sequence, many of a short one. */
-    int64_t together = PROBE_TOKENS / length, passes = (int64_t)dna_profile_passes(o, length);
+    int64_t together = PROBE_TOKENS / length, passes = (int64_t)dna_profile_passes(o, length, length);
     together = together < 1 ? 1 : together < passes ? together : passes;
     return length + want * 16 * (mb_model_strands(o->model) * together + (o->both ? 1 : 0));
 }
@@ -104,6 +106,12 @@ static int take_answers(void *user, const dna_probe *p, const float *logp, mb_er
     return keep(j, p, logp, e);
 }
 
+/* The wanted positions of a class. */
+static dna_places wanted_of(const job *j, int64_t phase) {
+    const int64_t before = j->wanted.from > phase ? (j->wanted.from - phase + j->K - 1) / j->K : 0;
+    return dna_places_every(phase + before * j->K, j->K, j->wanted.to);
+}
+
 static int run_probes(job *j, int64_t memory, mb_err *e) {
     dna_probe_options o = {.model = j->o->model,
                            .alphabet = j->o->alphabet,
@@ -115,11 +123,11 @@ static int run_probes(job *j, int64_t memory, mb_err *e) {
     o.forward.memory = memory;
     int rc = dna_probes_open(&probes, &o, e);
     for (int64_t phase = 0; rc == MB_OK && phase < j->K; phase++) {
-        dna_probe p = {.token = j->token, .length = j->length, .want = dna_places_every(phase, j->K, j->length)};
-        if (j->K == j->length && dna_base_of(j->o->alphabet, j->token[phase]) < 0)
-            continue; /* one at a time: nothing to answer in this pass */
+        dna_probe p = {.token = j->token, .length = j->length, .want = wanted_of(j, phase)};
+        if (p.want.n == 0 || (j->K == j->length && dna_base_of(j->o->alphabet, j->token[phase]) < 0))
+            continue; /* nothing to answer in this pass */
         if (!j->o->causal)
-            p.mask = p.want;
+            p.mask = dna_places_every(phase, j->K, j->length);
         rc = dna_probes_add(probes, &p, e);
         p.reversed = 1;
         if (rc == MB_OK && j->o->both)
@@ -131,39 +139,39 @@ static int run_probes(job *j, int64_t memory, mb_err *e) {
     return rc;
 }
 
-/* Rows of the store are K positions; the last may reach beyond the end. */
+/* Rows of the store are K positions; the first and the last may hold some that are not wanted. */
 static int deliver(job *j, mb_err *e) {
     const int c = j->sink->columns;
-    const int64_t rows = (j->length + j->K - 1) / j->K, most = PART / j->K > 1 ? PART / j->K : 1;
+    const int64_t rows = (j->wanted.to - 1) / j->K + 1, most = PART / j->K > 1 ? PART / j->K : 1;
     float *value = mb_malloc((size_t)(most * j->K * c) * sizeof *value);
     int rc = value ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for %" PRId64 " answers", most * j->K);
-    for (int64_t row = 0; rc == MB_OK && row < rows; row += most) {
-        const int64_t some = rows - row < most ? rows - row : most, from = row * j->K;
+    for (int64_t row = j->wanted.from / j->K; rc == MB_OK && row < rows; row += most) {
+        const int64_t some = rows - row < most ? rows - row : most, from = row * j->K, to = from + some * j->K;
+        const dna_span part = {from > j->wanted.from ? from : j->wanted.from, to < j->wanted.to ? to : j->wanted.to};
         rc = dna_store_get(j->store, row, some, value, e);
         if (rc == MB_OK)
-            rc = j->sink->take(j->sink->user, from, (some * j->K < j->length - from ? some * j->K : j->length - from),
-                               value, e);
+            rc = j->sink->take(j->sink->user, part.from, part.to - part.from, value + (part.from - from) * c, e);
     }
     mb_free(value);
     return rc;
 }
 
-/* Positions that no pass answers for: one at a time, the N; causal, the first base. */
+/* One at a time, no pass answers for the N. */
 static int fill_none(job *j, mb_err *e) {
     const int c = j->sink->columns;
     int rc = MB_OK;
-    for (int i = 0; i < PART * c; i++)
+    for (int i = 0; i < c; i++)
         j->part[i] = NAN;
-    for (int64_t t = 0; rc == MB_OK && j->K == j->length && t < j->length; t++)
+    for (int64_t t = j->wanted.from; rc == MB_OK && j->K == j->length && t < j->wanted.to; t++)
         if (dna_base_of(j->o->alphabet, j->token[t]) < 0)
-            rc = dna_store_put(j->store, 0, 1, t * c, c, j->part, e);
+            rc = dna_store_put(j->store, t / j->K, 1, t % j->K * c, c, j->part, e);
     return rc;
 }
 
-int dna_profile_run(const dna_profile_options *o, const uint8_t *token, int64_t length, const dna_profile_sink *sink,
-                    mb_err *e) {
-    MB_ASSERT(length > 0 && sink->columns > 0);
-    job j = {.o = o, .sink = sink, .token = token, .length = length, .K = stride_of(o, length)};
+int dna_profile_run(const dna_profile_options *o, const uint8_t *token, int64_t length, dna_span wanted,
+                    const dna_profile_sink *sink, mb_err *e) {
+    MB_ASSERT(wanted.from >= 0 && wanted.from < wanted.to && wanted.to <= length && sink->columns > 0);
+    job j = {.o = o, .sink = sink, .token = token, .length = length, .K = stride_of(o, length), .wanted = wanted};
     const int64_t rows = (length + j.K - 1) / j.K, columns = j.K * sink->columns;
     int64_t left = o->forward.memory - dna_profile_bytes(o, length), waiting = rows * columns * (int64_t)sizeof(float);
     if (waiting > left / 2)

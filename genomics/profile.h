@@ -24,15 +24,20 @@ typedef struct dna_profile_sink {
     /* What is kept of an answer: logp natural log-probabilities of A C G T, base 0..3 the sequence's own. Called for
      * bases only; other positions, and those without an answer, are NaN. */
     void (*reduce)(void *user, const float logp[4], int base, float *out);
-    /* value (n, columns) of positions [from, from+n), ascending. */
+    /* value (n, columns) of positions [from, from+n), ascending, all of them wanted. */
     int (*take)(void *user, int64_t from, int64_t n, const float *value, mb_err *e);
     void *user;
 } dna_profile_sink;
 
-int dna_profile_run(const dna_profile_options *o, const uint8_t *token, int64_t length, const dna_profile_sink *sink,
-                    mb_err *e) MB_MUST_USE;
-/* Forward runs over each base. */
-double dna_profile_passes(const dna_profile_options *o, int64_t length);
+typedef struct dna_span { /* positions [from, to) */
+    int64_t from, to;
+} dna_span;
+
+/* Answers for the positions of `wanted`; the others are context. Classes without a wanted position are not run. */
+int dna_profile_run(const dna_profile_options *o, const uint8_t *token, int64_t length, dna_span wanted,
+                    const dna_profile_sink *sink, mb_err *e) MB_MUST_USE;
+/* Forward runs over each base when so many positions are wanted. */
+double dna_profile_passes(const dna_profile_options *o, int64_t length, int64_t wanted);
 /* Bytes of answers that have to be in memory at a time; the rest of forward.memory is for the model, and for what waits
  * for its turn, which goes to a scratch file when it does not fit. */
 int64_t dna_profile_bytes(const dna_profile_options *o, int64_t length);

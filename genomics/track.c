@@ -44,22 +44,17 @@ static void reduce(void *user, const float logp[4], int base, float *out) {
     *out = dna_track_value(b->kind, logp, base);
 }
 
-/* The flanks are left out. */
 static int take_values(void *user, int64_t from, int64_t n, const float *value, mb_err *e) {
     const bases *b = user;
-    const dna_region *r = b->c->region;
-    int64_t start = b->c->from + from, end = start + n;
-    const int64_t skipped = start < r->start ? r->start - start : 0;
-    start += skipped;
-    end = end < r->end ? end : r->end;
-    return start < end ? b->sink->put(b->sink->user, start, 1, value + skipped, end - start, e) : MB_OK;
+    return b->sink->put(b->sink->user, b->c->from + from, 1, value, n, e);
 }
 
 int dna_track_bases(int kind, const dna_profile_options *o, const dna_context *c, const dna_track_sink *sink,
                     mb_err *e) {
     bases b = {.kind = kind, .c = c, .sink = sink};
     const dna_profile_sink to = {.columns = 1, .reduce = reduce, .take = take_values, .user = &b};
-    return dna_profile_run(o, c->token, c->to - c->from, &to, e);
+    const dna_span wanted = {c->region->start - c->from, c->region->end - c->from};
+    return dna_profile_run(o, c->token, c->to - c->from, wanted, &to, e);
 }
 
 /* ---- windows --------------------------------------------------------------------------------------------------------
