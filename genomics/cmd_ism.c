@@ -297,29 +297,31 @@ static const char *last_part(const char *path) {
 }
 
 static int draw(job *j, const dna_region *r, const char *name, const dna_ism *m, int64_t region, mb_err *e) {
-    static const char *const EFFECT[] = {"log p(base) \xe2\x88\x92 log p(reference), nats",
-                                         "change of log-likelihood, nats", NULL};
+    static const char *const EFFECT[] = {"log p(base) / p(ref), nats", "change of log p(seq), nats", NULL};
     static const char *const WHAT[] = {"each base masked", "log-likelihood of the changed sequence", "fine-tuned head"};
     const int head = j->o.score == DNA_ISM_HEAD, number = head && j->head.task == DNA_TASK_REGRESSION;
-    char *title = mb_asprintf("%s  (%c strand)", name, r->strand);
-    char *under = mb_asprintf("%s, %s", last_part(j->v->model), WHAT[j->o.score]);
+    char *place =
+        r->name ? mb_asprintf("%s:%" PRId64 "-%" PRId64 ", ", r->contig, r->start + 1, r->end) : mb_strdup("");
+    char *under =
+        place ? mb_asprintf("%s%c strand; model %s, %s", place, r->strand, last_part(j->v->model), WHAT[j->o.score])
+              : NULL;
     char *effect =
         head ? mb_asprintf("change of %s%s%s", number ? "" : "p(", j->head.label[j->o.label], number ? "" : ")")
              : mb_strdup(EFFECT[j->o.score]);
     mb_picture *p = NULL;
     const dna_ism_figure f = {.m = m,
                               .region = r,
-                              .title = title,
+                              .title = name,
                               .subtitle = under,
                               .effect = effect,
                               .importance = head ? "importance" : "importance, nats"};
-    int rc = title && under && effect ? dna_ism_draw(&p, &f, e) : mb_fail(e, MB_NOMEM, "no memory for a picture");
+    int rc = under && effect ? dna_ism_draw(&p, &f, e) : mb_fail(e, MB_NOMEM, "no memory for a picture");
     if (rc == MB_OK && j->v->picture != PICTURE_PNG)
         rc = write_picture(j, p, region, MB_PICTURE_SVG, &j->pictures[region].svg, e);
     if (rc == MB_OK && j->v->picture != PICTURE_SVG)
         rc = write_picture(j, p, region, MB_PICTURE_PNG, &j->pictures[region].png, e);
     mb_picture_destroy(p);
-    mb_free(title);
+    mb_free(place);
     mb_free(under);
     mb_free(effect);
     return rc;

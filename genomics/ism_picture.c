@@ -13,7 +13,7 @@
 
 /* Points. */
 #define LEFT        72.0
-#define RIGHT       104.0
+#define RIGHT       112.0
 #define TOP         58.0
 #define BOTTOM      14.0
 #define LOGO        92.0
@@ -23,8 +23,8 @@
 #define LINE_GAP    20.0
 #define LEAST_CELL  9.0
 #define MOST_CELL   22.0
-#define WIDTH       960.0 /* of a line, about */
-#define LEAST_WIDTH 420.0 /* room for the title */
+#define WIDTH       1080.0 /* of a line, about */
+#define LEAST_WIDTH 420.0  /* room for the title */
 
 static const mb_colour BLACK = {0.1, 0.1, 0.1}, GREY = {0.45, 0.45, 0.45}, PALE = {0.87, 0.87, 0.87};
 static const mb_colour LETTER[4] = {{0, 0.62, 0.45}, {0, 0.45, 0.70}, {0.90, 0.62, 0}, {0.84, 0.37, 0}};
@@ -54,7 +54,7 @@ static const mb_outline DISC = {"MCCCCZ", (const double[]){0.5,   0,     0.776, 
  */
 
 double dna_nice_ceiling(double x) {
-    static const double STEP[] = {1, 1.5, 2, 3, 4, 5, 6, 8, 10};
+    static const double STEP[] = {1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10};
     if (!(x > 0) || isinf(x))
         return 1;
     const double power = pow(10, floor(log10(x)));
@@ -273,7 +273,7 @@ static void draw_line(const figure *g, int64_t line) {
 static void draw_legend(const figure *g) {
     const double x = LEFT + g->width + 24, top = TOP + 2, high = LOGO + LETTERS + g->m->columns * ROW - 26;
     const mb_text_style s = style(9, MB_ANCHOR_LEFT);
-    mb_text_style label = style(10, MB_ANCHOR_MIDDLE);
+    mb_text_style label = style(9.5, MB_ANCHOR_MIDDLE);
     char text[32];
     const int steps = 120;
     mb_picture_rect(g->p, x - 0.5, top - 0.5, 13, high + 1, GREY);
@@ -287,7 +287,7 @@ static void draw_legend(const figure *g) {
         mb_picture_text(g->p, x + 18, y + 3.2, &s, text);
     }
     label.upwards = 1;
-    mb_picture_text(g->p, x + 66, top + high / 2, &label, g->f->effect);
+    mb_picture_text(g->p, x + 68, top + high / 2, &label, g->f->effect);
     mb_picture_outline(g->p, &DISC, x + 4, top + high + 15, 4, 4, BLACK);
     mb_picture_text(g->p, x + 14, top + high + 20, &s, "reference");
 }
@@ -312,7 +312,9 @@ int dna_ism_draw(mb_picture **out, const dna_ism_figure *f, mb_err *e) {
                        "--picture none",
                        f->title, f->m->n, DNA_ISM_MOST_SITES);
     lay_out(&g);
-    const double width = LEFT + fmax(g.width, LEAST_WIDTH) + RIGHT;
+    /* Letters of the title are about 0.7 of its size wide. */
+    const double text = fmax(14 * 0.7 * (double)strlen(f->title), 10 * 0.6 * (double)strlen(f->subtitle));
+    const double width = LEFT + fmax(g.width + RIGHT, fmin(text, WIDTH) + 16);
     int rc = mb_picture_create(&g.p, width, TOP + (double)g.lines * g.line - LINE_GAP + BOTTOM, e);
     if (rc)
         return rc;

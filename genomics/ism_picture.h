@@ -5,7 +5,7 @@
 #include "core/picture.h"
 #include "genomics/ism.h"
 
-enum { DNA_ISM_MOST_SITES = 1000, DNA_ISM_LINE_SITES = 100 }; /* of a picture, of a line of it */
+enum { DNA_ISM_MOST_SITES = 1000, DNA_ISM_LINE_SITES = 120 }; /* of a picture, of a line of it */
 
 typedef struct dna_ism_figure {
     const dna_ism *m;
@@ -22,9 +22,8 @@ int dna_ism_draw(mb_picture **out, const dna_ism_figure *f, mb_err *e) MB_MUST_U
  */
 extern const mb_outline dna_letter_outline[4];
 mb_colour dna_effect_colour(double effect, double limit);
-/* The 98th percentile of the sizes of the effects, rounded up to one of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten;
- * 1 when there is none. */
+/* The 98th percentile of the sizes of the effects as dna_nice_ceiling has it; 1 when there is none. */
 double dna_effect_limit(const dna_ism *m);
-/* The least of those numbers that is not less than x; 1 for x = 0. */
+/* The least of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten that is not less than x; 1 for x = 0. */
 double dna_nice_ceiling(double x);
 #endif
