@@ -96,9 +96,15 @@ static void names(void **state) {
     const struct {
         const char *path;
         int rc, format;
-    } row[] = {{"x.bw", MB_OK, DNA_BIGWIG},       {"a/b.BigWig", MB_OK, DNA_BIGWIG}, {"-", MB_OK, DNA_BEDGRAPH},
-               {"x.bedGraph", MB_OK, DNA_BEDGRAPH}, {"x.bg", MB_OK, DNA_BEDGRAPH},     {"x.wig", MB_USAGE, 0},
-               {".bw", MB_USAGE, 0},              {"x.bw.gz", MB_USAGE, 0},          {"x", MB_USAGE, 0}};
+    } row[] = {{"x.bw", MB_OK, DNA_BIGWIG},
+               {"a/b.BigWig", MB_OK, DNA_BIGWIG},
+               {"-", MB_OK, DNA_BEDGRAPH},
+               {"x.bedGraph", MB_OK, DNA_BEDGRAPH},
+               {"x.bg", MB_OK, DNA_BEDGRAPH},
+               {"x.wig", MB_USAGE, 0},
+               {".bw", MB_USAGE, 0},
+               {"x.bw.gz", MB_USAGE, 0},
+               {"x", MB_USAGE, 0}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         int format;
         mb_err_clear(&error);

@@ -155,10 +155,10 @@ static void draws(void **state) {
         is_colour(&g, 20 * k, 15 * k, red);
         is_colour(&g, 5 * k, 15 * k, white);
         is_colour(&g, 32 * k, 15 * k, white);
-        is_colour(&g, 70 * k, 12 * k, green);              /* its top */
-        is_colour(&g, 70 * k, (10 + 27) * k, white);       /* the hole */
+        is_colour(&g, 70 * k, 12 * k, green);                   /* its top */
+        is_colour(&g, 70 * k, (10 + 27) * k, white);            /* the hole */
         is_colour(&g, 70 * k, (10 + 60 * 68 / 100) * k, green); /* the bar */
-        is_colour(&g, 70 * k, (10 + 54) * k, white);       /* between the feet */
+        is_colour(&g, 70 * k, (10 + 54) * k, white);            /* between the feet */
         is_colour(&g, 60 * k, 75 * k, black);
         free(g.rgb);
     }
@@ -234,7 +234,7 @@ static void memory_runs_out(void **state) {
 
 static void scales(void **state) {
     (void)state;
-    const double pair[][2] = {{0, 1},     {1, 1},       {1.1, 1.2}, {0.067, 0.08}, {3.2, 4}, {9, 10},
+    const double pair[][2] = {{0, 1},      {1, 1},       {1.1, 1.2}, {0.067, 0.08}, {3.2, 4},     {9, 10},
                               {0.09, 0.1}, {2000, 2000}, {21, 25},   {NAN, 1},      {INFINITY, 1}};
     for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)
         assert_true(fabs(dna_nice_ceiling(pair[i][0]) / pair[i][1] - 1) < 1e-9);
