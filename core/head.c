@@ -105,12 +105,33 @@ int mb_heads_refresh(const mb_model *m) {
     return rc;
 }
 
+/* The share of the half [D,2D) by the same product as that of [0,D), with channels and letters turned around it: what a
+ * sequence gets here, its reverse complement gets there, to the bit, which sums over reversed channels would not give.
+ */
+static int turned_logits(const mb_model *m, const mb_rows *r, const mbk_linear *head, float *out, int accumulate) {
+    const mbk_ctx ctx = {r->worker, NULL};
+    const int D = m->config.D, V = m->config.V;
+    float *row = mb_malloc((size_t)r->n * (size_t)(D + V) * sizeof *row), *z = row + (size_t)r->n * (size_t)D;
+    if (!row)
+        return MB_NOMEM;
+    for (int i = 0; i < r->n; i++)
+        for (int c = 0; c < D; c++)
+            row[(size_t)i * (size_t)D + (size_t)c] = r->row[(size_t)i * (size_t)D + (size_t)(D - 1 - c)];
+    int rc = m->ops->linear_fwd(&ctx, head, r->n, row, z, 0);
+    for (int i = 0; rc == MB_OK && i < r->n; i++, out += V, z += V)
+        for (int v = 0; v < V; v++)
+            out[v] = (accumulate ? out[v] : 0) + z[v < m->config.n_complement ? m->config.complement[v] : v];
+    mb_free(row);
+    return rc;
+}
+
 int mb_head_logits(const mb_model *m, const mb_rows *r, float *out, int accumulate, mb_err *e) {
     const mbk_ctx ctx = {r->worker, NULL};
-    const mbk_linear *head = mb_model_head(m, r->column ? 1 : 0, e);
+    const mbk_linear *head = mb_model_head(m, 0, e);
     if (!head)
         return e ? e->status : MB_FAIL;
-    int rc = m->ops->linear_fwd(&ctx, head, r->n, r->row, out, accumulate);
+    int rc = r->column ? turned_logits(m, r, head, out, accumulate)
+                       : m->ops->linear_fwd(&ctx, head, r->n, r->row, out, accumulate);
     return rc == MB_OK ? rc : mb_fail(e, rc, "logits of %d rows: %s", r->n, mb_status_words(rc));
 }
 

@@ -1,8 +1,8 @@
-/* A drawing surface, as little of it as figures need: filled shapes, lines, text, on white ground, written as SVG (all of
- * it outlines, so no reader needs the fonts) or PNG through an mb_out. What is drawn is recorded and played back at every
- * write, so one drawing gives both. Coordinates: points, x to the right, y down, (0,0) top left.
- * Drawing calls cannot fail; a failure inside (memory) sticks and is told by mb_picture_write. One thread at a time.
- * Builds without cairo link picture_none.c: create then fails with MB_NOTSUP and says what to install. */
+/* A drawing surface, as little of it as figures need: filled shapes, lines, text, on white ground, written as SVG (all
+ * of it outlines, so no reader needs the fonts) or PNG through an mb_out. What is drawn is recorded and played back at
+ * every write, so one drawing gives both. Coordinates: points, x to the right, y down, (0,0) top left. Drawing calls
+ * cannot fail; a failure inside (memory) sticks and is told by mb_picture_write. One thread at a time. Builds without
+ * cairo link picture_none.c: create then fails with MB_NOTSUP and says what to install. */
 #ifndef MB_PICTURE_H
 #define MB_PICTURE_H
 #include "core/file.h"
@@ -18,7 +18,7 @@ typedef enum mb_anchor { MB_ANCHOR_LEFT, MB_ANCHOR_MIDDLE, MB_ANCHOR_RIGHT } mb_
 typedef struct mb_text_style {
     double size; /* points */
     mb_colour colour;
-    int anchor;  /* mb_anchor: which part of the text stands at x */
+    int anchor; /* mb_anchor: which part of the text stands at x */
     int bold;
     int upwards; /* turned by a quarter, reading from bottom to top */
 } mb_text_style;

@@ -91,13 +91,16 @@ static int read_view(void *user, int64_t from, int n, int32_t *token) {
     return MB_OK;
 }
 
-/* Log-probabilities of A C G T, in the letters of the sequence, of logits (width). */
+/* Log-probabilities of A C G T, in the letters of the sequence, of logits (width). Over the four bases, complementary
+ * ones are added first: the sum has the same bits for the reverse complement. */
 static void log_softmax(const dna_probes *r, const float *logits, int reversed, float logp[4]) {
     double top = logits[0], sum = 0;
     for (int v = 1; v < r->width; v++)
         top = logits[v] > top ? logits[v] : top;
-    for (int v = 0; v < r->width; v++)
+    for (int v = 0; v < r->width && r->width != 4; v++)
         sum += exp(logits[v] - top);
+    if (r->width == 4)
+        sum = (exp(logits[0] - top) + exp(logits[3] - top)) + (exp(logits[1] - top) + exp(logits[2] - top));
     sum = log(sum);
     for (int b = 0; b < 4; b++) {
         const int shown = reversed ? 3 - b : b, at = r->width == 4 ? shown : r->o.alphabet->base[shown];

@@ -246,6 +246,49 @@ int dna_regions_resolve(dna_regions *r, const dna_contigs *c, mb_err *e) {
     return MB_OK;
 }
 
+int dna_regions_all(dna_regions *r, const dna_contigs *c, mb_err *e) {
+    const char *name;
+    memset(r, 0, sizeof *r);
+    r->source = mb_strdup(c->file);
+    int rc = r->source ? MB_OK : mb_fail(e, MB_NOMEM, "%s: no memory for regions", c->file);
+    for (int64_t i = 0; !rc && (name = c->name(c->user, i)); i++) {
+        dna_region g = {.end = c->length(c->user, name), .strand = '+'};
+        if (g.end > 0 && !(rc = copy_names(&g, name, NULL, r->source, e)))
+            rc = add(r, &g, e);
+    }
+    if (!rc && r->n == 0)
+        rc = mb_fail(e, MB_FORMAT, "%s: holds no base", c->file);
+    if (rc)
+        dna_regions_fini(r);
+    return rc;
+}
+
+static int by_place(const void *a, const void *b) {
+    const dna_region *x = a, *y = b;
+    const int order = strcmp(x->contig, y->contig);
+    return order                  ? order
+           : x->start != y->start ? (x->start > y->start) - (x->start < y->start)
+                                  : (x->end > y->end) - (x->end < y->end);
+}
+
+void dna_regions_merge(dna_regions *r) {
+    int64_t kept = 0;
+    if (r->n > 1)
+        qsort(r->at, (size_t)r->n, sizeof *r->at, by_place);
+    for (int64_t i = 0; i < r->n; i++) {
+        dna_region *last = kept ? &r->at[kept - 1] : NULL, *g = &r->at[i];
+        if (!last || strcmp(last->contig, g->contig) != 0 || g->start > last->end) {
+            r->at[kept++] = *g;
+            continue;
+        }
+        if (g->end > last->end)
+            last->end = g->end;
+        mb_free(g->contig);
+        mb_free(g->name);
+    }
+    r->n = kept;
+}
+
 int64_t dna_regions_bases(const dna_regions *r) {
     int64_t sum = 0;
     for (int64_t i = 0; i < r->n; i++)

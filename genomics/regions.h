@@ -37,6 +37,11 @@ int dna_regions_resolve(dna_regions *r, const dna_contigs *c, mb_err *e) MB_MUST
 const char *dna_contigs_alias(const dna_contigs *c, const char *name);
 /* MB_RANGE: "where: contig 'x' is not in y.fa, ...", with the alias or the first names that are. */
 int dna_contigs_fail(const dna_contigs *c, const char *where, const char *contig, mb_err *e);
+/* Every contig that has a base, whole, in the order of the file. */
+int dna_regions_all(dna_regions *r, const dna_contigs *c, mb_err *e) MB_MUST_USE;
+/* Sorts resolved regions by name (bytes) and start, and makes one of those that touch or overlap; names and strands are
+ * those of the first. */
+void dna_regions_merge(dna_regions *r);
 int64_t dna_regions_bases(const dna_regions *r);
 void dna_regions_fini(dna_regions *r);
 #endif
