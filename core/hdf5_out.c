@@ -99,6 +99,8 @@ static hid_t number_type(mb_dtype dtype) {
         return half_type();
     case MB_F32:
         return H5Tcopy(H5T_IEEE_F32LE);
+    case MB_F64:
+        return H5Tcopy(H5T_IEEE_F64LE);
     case MB_I64:
         return H5Tcopy(H5T_STD_I64LE);
     default:
@@ -229,6 +231,92 @@ int mb_h5_strings(mb_h5 *h, const char *name, const char *const *value, int64_t 
         H5Sclose(space);
     if (type >= 0)
         H5Tclose(type);
+    return rc;
+}
+
+/* ---- columns that grow ----------------------------------------------------------------------------------------------
+ */
+
+struct mb_h5_column {
+    mb_h5 *h;
+    char *name;
+    hid_t dataset, type; /* < 0 none */
+    hsize_t rows, width; /* width 0: one dimension */
+};
+
+void mb_h5_column_close(mb_h5_column *c) {
+    if (!c)
+        return;
+    if (c->dataset >= 0)
+        H5Dclose(c->dataset);
+    if (c->type >= 0)
+        H5Tclose(c->type);
+    mb_free(c->name);
+    mb_free(c);
+}
+
+/* Takes type over. item: bytes of one element. */
+static int make_column(mb_h5_column **out, mb_h5 *h, const char *name, hid_t type, size_t item, int64_t width, int gzip,
+                       mb_err *e) {
+    *out = NULL;
+    mb_h5_column *c = mb_calloc(1, sizeof *c);
+    if (!c || !(c->name = mb_strdup(name))) {
+        mb_free(c);
+        if (type >= 0)
+            H5Tclose(type);
+        return mb_fail(e, MB_NOMEM, "%s: no memory for dataset '%s'", h->path, name);
+    }
+    c->h = h;
+    c->dataset = -1;
+    c->type = type;
+    c->width = (hsize_t)width;
+    const hsize_t columns = width ? c->width : 1, fit = CHUNK_BYTES / (columns * item);
+    const hsize_t now[2] = {0, columns}, most[2] = {H5S_UNLIMITED, columns}, chunk[2] = {fit ? fit : 1, columns};
+    const int ndim = width ? 2 : 1;
+    hid_t space = H5Screate_simple(ndim, now, most), create = new_dataset(), link = links_making_groups();
+    if (type >= 0 && space >= 0 && create >= 0 && link >= 0 && H5Pset_chunk(create, ndim, chunk) >= 0 &&
+        (!gzip || (H5Pset_shuffle(create) >= 0 && H5Pset_deflate(create, (unsigned)gzip) >= 0)))
+        c->dataset = H5Dcreate2(h->file, name, type, space, link, create, H5P_DEFAULT);
+    int rc = c->dataset < 0 ? fail_h5(h, e, "create dataset", name) : MB_OK;
+    if (space >= 0)
+        H5Sclose(space);
+    if (create >= 0)
+        H5Pclose(create);
+    if (link >= 0)
+        H5Pclose(link);
+    if (rc == MB_OK)
+        *out = c;
+    else
+        mb_h5_column_close(c);
+    return rc;
+}
+
+int mb_h5_column_create(mb_h5_column **out, mb_h5 *h, const char *name, mb_dtype dtype, int64_t width, int gzip,
+                        mb_err *e) {
+    return make_column(out, h, name, number_type(dtype), mb_dtype_bytes(dtype), width, gzip, e);
+}
+
+int mb_h5_column_strings(mb_h5_column **out, mb_h5 *h, const char *name, mb_err *e) {
+    return make_column(out, h, name, string_type(H5T_VARIABLE), sizeof(hvl_t), 0, 0, e);
+}
+
+int mb_h5_column_append(mb_h5_column *c, int64_t n, const void *data, mb_err *e) {
+    const int ndim = c->width ? 2 : 1;
+    const hsize_t start[2] = {c->rows, 0}, count[2] = {(hsize_t)n, c->width}, now[2] = {c->rows + (hsize_t)n, c->width};
+    if (n == 0)
+        return MB_OK;
+    int rc = H5Dset_extent(c->dataset, now) < 0 ? fail_h5(c->h, e, "extend", c->name) : MB_OK;
+    if (rc != MB_OK)
+        return rc;
+    hid_t file = H5Dget_space(c->dataset), memory = H5Screate_simple(ndim, count, NULL);
+    if (file < 0 || memory < 0 || H5Sselect_hyperslab(file, H5S_SELECT_SET, start, NULL, count, NULL) < 0 ||
+        H5Dwrite(c->dataset, c->type, memory, file, H5P_DEFAULT, data) < 0)
+        rc = fail_h5(c->h, e, "write rows of", c->name);
+    if (file >= 0)
+        H5Sclose(file);
+    if (memory >= 0)
+        H5Sclose(memory);
+    c->rows = now[0];
     return rc;
 }
 

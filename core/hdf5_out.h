@@ -23,6 +23,16 @@ int mb_h5_dataset(mb_h5 *h, const char *name, mb_dtype dtype, int ndim, const in
 int mb_h5_write(mb_h5 *h, int64_t from, int64_t n, const void *data, mb_err *e) MB_MUST_USE;
 /* A one-dimensional dataset of UTF-8 strings of variable length. */
 int mb_h5_strings(mb_h5 *h, const char *name, const char *const *value, int64_t n, mb_err *e) MB_MUST_USE;
+/* A dataset that grows by rows, for results whose number is known only at the end; several may be open, all are closed
+ * before commit or abort. Chunked; gzip 1..9 compresses. width 0: (rows), else (rows, width). dtype as above, or
+ * MB_F64. */
+typedef struct mb_h5_column mb_h5_column;
+int mb_h5_column_create(mb_h5_column **out, mb_h5 *h, const char *name, mb_dtype dtype, int64_t width, int gzip,
+                        mb_err *e) MB_MUST_USE;
+/* Of UTF-8 strings of variable length; mb_h5_column_append then takes an array of const char *. */
+int mb_h5_column_strings(mb_h5_column **out, mb_h5 *h, const char *name, mb_err *e) MB_MUST_USE;
+int mb_h5_column_append(mb_h5_column *c, int64_t n, const void *data, mb_err *e) MB_MUST_USE;
+void mb_h5_column_close(mb_h5_column *c); /* NULL is fine */
 /* Attributes of object: "" is the file itself, else the name of a dataset or group. */
 int mb_h5_attr_string(mb_h5 *h, const char *object, const char *name, const char *value, mb_err *e) MB_MUST_USE;
 int mb_h5_attr_int(mb_h5 *h, const char *object, const char *name, int64_t value, mb_err *e) MB_MUST_USE;

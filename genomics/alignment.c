@@ -59,8 +59,13 @@ static const char *contig_name(void *user, int64_t i) {
     return i < sam_hdr_nref(h) ? sam_hdr_tid2name(h, (int)i) : NULL;
 }
 
+dna_contigs dna_alignment_contigs(sam_hdr_t *header, const char *path) {
+    return (dna_contigs){.length = contig_length, .name = contig_name, .user = header, .file = path};
+}
+
 /* The library wants its regions as "contig:from-to" texts; braces keep colons in names apart. */
-static int make_iterator(dna_alignment *a, const dna_regions *regions, mb_err *e) {
+static int make_iterator(hts_itr_t **out, const hts_idx_t *index, sam_hdr_t *header, const char *path,
+                         const dna_regions *regions, mb_err *e) {
     if (regions->n > INT32_MAX)
         return mb_fail(e, MB_RANGE, "%s: too many regions", regions->source);
     char **text = mb_calloc((size_t)regions->n, sizeof *text);
@@ -71,8 +76,8 @@ static int make_iterator(dna_alignment *a, const dna_regions *regions, mb_err *e
         if (!text[i])
             rc = mb_fail(e, MB_NOMEM, "%s: no memory for regions", regions->source);
     }
-    if (!rc && !(a->iterator = sam_itr_regarray(a->index, a->header, text, (unsigned)regions->n)))
-        rc = mb_fail(e, MB_FORMAT, "%s: its index cannot be searched for %s", a->path, regions->source);
+    if (!rc && !(*out = sam_itr_regarray(index, header, text, (unsigned)regions->n)))
+        rc = mb_fail(e, MB_FORMAT, "%s: its index cannot be searched for %s", path, regions->source);
     for (int64_t i = 0; text && i < regions->n; i++)
         mb_free(text[i]);
     mb_free(text);
@@ -80,23 +85,29 @@ static int make_iterator(dna_alignment *a, const dna_regions *regions, mb_err *e
 }
 
 /* An index from before the last change of its file can send a query past reads; samtools warns of it too. */
-static int warn_of_old_index(const dna_alignment *a, mb_err *e) {
+static int warn_of_old_index(const char *path, mb_err *e) {
     static const char *const endings[] = {"bai", "csi", "crai"};
     struct stat file, index;
-    for (int i = 0; i < 3 && stat(a->path, &file) == 0; i++) {
-        char *name = mb_asprintf("%s.%s", a->path, endings[i]);
+    for (int i = 0; i < 3 && stat(path, &file) == 0; i++) {
+        char *name = mb_asprintf("%s.%s", path, endings[i]);
         if (!name)
-            return mb_fail(e, MB_NOMEM, "%s: no memory for the name of its index", a->path);
+            return mb_fail(e, MB_NOMEM, "%s: no memory for the name of its index", path);
         if (stat(name, &index) == 0 && index.st_mtime < file.st_mtime)
-            mb_warn("%s is older than %s: reads may be missed; renew it with: samtools index %s", name, a->path,
-                    a->path);
+            mb_warn("%s is older than %s: reads may be missed; renew it with: samtools index %s", name, path, path);
         mb_free(name);
     }
     return MB_OK;
 }
 
+int dna_alignment_find(hts_itr_t **out, const hts_idx_t *index, sam_hdr_t *header, const char *path,
+                       const dna_regions *regions, mb_err *e) {
+    *out = NULL;
+    int rc = warn_of_old_index(path, e);
+    return rc ? rc : make_iterator(out, index, header, path, regions, e);
+}
+
 static int open_regions(dna_alignment *a, dna_regions *regions, mb_err *e) {
-    dna_contigs c = {.length = contig_length, .name = contig_name, .user = a->header, .file = a->path};
+    const dna_contigs c = dna_alignment_contigs(a->header, a->path);
     int rc = dna_regions_resolve(regions, &c, e);
     if (rc)
         return rc;
@@ -106,8 +117,7 @@ static int open_regions(dna_alignment *a, dna_regions *regions, mb_err *e) {
                        "%s: regions need an index (.bai, .csi or .crai) and there is none, or it is damaged; sort by "
                        "coordinate, then: samtools index %s",
                        a->path, a->path);
-    rc = warn_of_old_index(a, e);
-    return rc ? rc : make_iterator(a, regions, e);
+    return dna_alignment_find(&a->iterator, a->index, a->header, a->path, regions, e);
 }
 
 int dna_alignment_open(dna_alignment **out, hFILE *in, const char *path, const dna_alignment_options *o,

@@ -37,7 +37,7 @@ static const char *shown(const char *path) {
     return strcmp(path, "-") == 0 ? "standard input" : path;
 }
 
-static int check_file(const char *path, mb_err *e) {
+int dna_reader_check(const char *path, mb_err *e) {
     struct stat s;
     if (strcmp(path, "-") == 0)
         return MB_OK;
@@ -63,7 +63,7 @@ static int open_genome(dna_reader *r, const char *path, mb_err *e) {
 
 static int open_next(dna_reader *r, mb_err *e) {
     const char *path = r->inputs[r->next++];
-    int rc = check_file(path, e);
+    int rc = dna_reader_check(path, e);
     if (rc)
         return rc;
     errno = 0;
@@ -125,7 +125,7 @@ int dna_reader_open(dna_reader **out, char *const *inputs, int n, const dna_read
     r->options = o;
     int rc = o->regions ? dna_regions_read(&r->regions, o->regions, e) : MB_OK;
     for (int i = 0; !rc && i < n; i++) /* a missing last file is told before the first is read */
-        rc = check_file(inputs[i], e);
+        rc = dna_reader_check(inputs[i], e);
     if (!rc)
         rc = open_next(r, e);
     if (rc)
