@@ -176,7 +176,9 @@ static const char DETAILS[] =
     "Both windows have --window bases, so that neither is less probable for being longer: the flanks of an insertion "
     "are shorter by what it brings. Where N leaves one with fewer scored bases, means per scored base are compared, "
     "times the scored bases of REF. The window of a single base and 512 has it at index 255; near the end of a contig "
-    "windows move inwards. llr is one pass of the model over a window, l2 and cosine are two, pll is 2 K (--mask-stride). "
+    "windows move inwards. Where both windows can be centred (an odd --window for alleles of odd length, an even one for "
+    "even), an RC-equivariant model gives a variant and its mirror image on the other strand the same scores. llr is one "
+    "pass of the model over a window, l2 and cosine are two, pll is 2 K (--mask-stride). "
     "What variants have in common is computed once.\n"
     "\n"
     "ALTs are scored as they differ from REF, shared bases stripped. Symbolic ones, breakends, *, letters other than A "
@@ -331,14 +333,13 @@ static int scan(job *j, mb_err *e) {
 }
 
 static int write_batch(job *j, dna_vcf *vcf, const variants_batch *b, mb_err *e) {
-    const variants_alt *alt = b->alt;
     int rc = MB_OK;
-    for (int64_t i = 0; !rc && i < b->n; alt += b->entry[i].record->n_allele - 1, i++) {
+    for (int64_t i = 0; !rc && i < b->n; i++) {
         if (j->tsv) {
-            rc = variants_tsv_lines(&j->s, vcf, b, i, alt, j->tsv, e);
+            rc = variants_tsv_lines(&j->s, vcf, b, i, j->tsv, e);
             continue;
         }
-        rc = variants_annotate(&j->s, dna_vcf_header(vcf), b, i, alt, e);
+        rc = variants_annotate(&j->s, dna_vcf_header(vcf), b, i, e);
         if (!rc)
             rc = dna_vcf_out_write(j->vcf, b->entry[i].record, e);
     }

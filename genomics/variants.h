@@ -45,6 +45,7 @@ typedef struct variants_entry {
     bcf1_t *record;
     dna_reason reason; /* why no ALT of it can be scored */
     int mismatch;      /* REF is not what the reference has, and is scored all the same */
+    int64_t alt;       /* in a batch: number of its first ALT */
 } variants_entry;
 
 typedef struct variants_source_counts {
@@ -103,11 +104,11 @@ extern const char *const variants_field[DNA_EFFECTS];
 /* Declares the fields, says how they were made and, where the header has no contigs, puts in those of the reference (1:
  * it did). */
 int variants_declare(const variants_setup *s, dna_vcf *vcf, mb_err *e) MB_MUST_USE;
-/* Sets the fields of entry i, whose ALTs begin at alt; values of earlier runs under the same names go. */
+/* Sets the fields of entry i; values of earlier runs under the same names go. */
 int variants_annotate(const variants_setup *s, bcf_hdr_t *header, const variants_batch *b, int64_t i,
-                      const variants_alt *alt, mb_err *e) MB_MUST_USE;
+                      mb_err *e) MB_MUST_USE;
 
 int variants_tsv_head(const variants_setup *s, mb_out *out, mb_err *e) MB_MUST_USE;
-int variants_tsv_lines(const variants_setup *s, const dna_vcf *vcf, const variants_batch *b, int64_t i,
-                       const variants_alt *alt, mb_out *out, mb_err *e) MB_MUST_USE;
+int variants_tsv_lines(const variants_setup *s, const dna_vcf *vcf, const variants_batch *b, int64_t i, mb_out *out,
+                       mb_err *e) MB_MUST_USE;
 #endif

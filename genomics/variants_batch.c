@@ -165,7 +165,8 @@ static int add_entry(variants_batch *b, const variants_setup *s, variants_source
         variants_source_give_back(x, entry->record);
         return rc;
     }
-    b->entry[b->n++] = *entry;
+    b->entry[b->n] = *entry;
+    b->entry[b->n++].alt = b->n_alt;
     t->records++;
     b->bytes += (int64_t)(entry->record->shared.l + entry->record->indiv.l);
     t->reason[DNA_REASON_NO_ALT] += entry->record->n_allele < 2;

@@ -136,15 +136,21 @@ int variants_declare(const variants_setup *s, dna_vcf *vcf, mb_err *e) {
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */
 
+/* The k-th ALT of entry i. */
+static const variants_alt *alt_of(const variants_batch *b, int64_t i, int k) {
+    return &b->alt[b->entry[i].alt + k];
+}
+
 static float value_of(const variants_batch *b, const variants_alt *alt, int field) {
     return alt->effect < 0 ? NAN : b->effect[alt->effect].value[field];
 }
 
-static int set_values(const variants_setup *s, bcf_hdr_t *h, const variants_batch *b, bcf1_t *r,
-                      const variants_alt *alt, float *value, int field, mb_err *e) {
+static int set_values(const variants_setup *s, bcf_hdr_t *h, const variants_batch *b, int64_t i, float *value,
+                      int field, mb_err *e) {
+    bcf1_t *r = b->entry[i].record;
     int known = 0;
     for (int k = 0; k < r->n_allele - 1; k++) {
-        value[k] = value_of(b, &alt[k], field);
+        value[k] = value_of(b, alt_of(b, i, k), field);
         if (isnan(value[k]))
             bcf_float_set_missing(value[k]);
         else
@@ -160,12 +166,14 @@ static int set_values(const variants_setup *s, bcf_hdr_t *h, const variants_batc
     return rc;
 }
 
-static int set_reasons(const variants_setup *s, bcf_hdr_t *h, bcf1_t *r, const variants_alt *alt, mb_err *e) {
+static int set_reasons(const variants_setup *s, bcf_hdr_t *h, const variants_batch *b, int64_t i, mb_err *e) {
+    bcf1_t *r = b->entry[i].record;
     dna_text t = {0};
     int any = r->n_allele < 2, rc = any ? dna_text_set(&t, dna_reason_name[DNA_REASON_NO_ALT], e) : MB_OK;
     for (int k = 0; !rc && k < r->n_allele - 1; k++) {
-        const char *word = alt[k].change.reason ? dna_reason_name[alt[k].change.reason] : ".";
-        any |= alt[k].change.reason != DNA_REASON_NONE;
+        const dna_reason reason = alt_of(b, i, k)->change.reason;
+        const char *word = reason ? dna_reason_name[reason] : ".";
+        any |= reason != DNA_REASON_NONE;
         rc = k ? dna_text_add(&t, ",", 1, e) : MB_OK;
         if (!rc)
             rc = dna_text_add(&t, word, (int64_t)strlen(word), e);
@@ -181,16 +189,14 @@ static int set_reasons(const variants_setup *s, bcf_hdr_t *h, bcf1_t *r, const v
     return rc;
 }
 
-int variants_annotate(const variants_setup *s, bcf_hdr_t *h, const variants_batch *b, int64_t i,
-                      const variants_alt *alt, mb_err *e) {
-    bcf1_t *r = b->entry[i].record;
-    float *value = mb_malloc(r->n_allele * sizeof *value);
+int variants_annotate(const variants_setup *s, bcf_hdr_t *h, const variants_batch *b, int64_t i, mb_err *e) {
+    float *value = mb_malloc(b->entry[i].record->n_allele * sizeof *value);
     int rc = value ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for the scores of a record");
     for (int k = 0; !rc && k < DNA_EFFECTS; k++)
         if (s->fields >> k & 1U)
-            rc = set_values(s, h, b, r, alt, value, k, e);
+            rc = set_values(s, h, b, i, value, k, e);
     if (!rc)
-        rc = set_reasons(s, h, r, alt, e);
+        rc = set_reasons(s, h, b, i, e);
     mb_free(value);
     return rc;
 }
@@ -203,14 +209,14 @@ int variants_tsv_head(const variants_setup *s, mb_out *out, mb_err *e) {
     return rc ? rc : mb_out_printf(out, e, "\treason\n");
 }
 
-int variants_tsv_lines(const variants_setup *s, const dna_vcf *vcf, const variants_batch *b, int64_t i,
-                       const variants_alt *alt, mb_out *out, mb_err *e) {
+int variants_tsv_lines(const variants_setup *s, const dna_vcf *vcf, const variants_batch *b, int64_t i, mb_out *out,
+                       mb_err *e) {
     static const variants_alt none = {.change = {.kind = DNA_ALLELE_OTHER, .reason = DNA_REASON_NO_ALT}, .effect = -1};
     const bcf1_t *r = b->entry[i].record;
     const int lines = r->n_allele > 1 ? r->n_allele - 1 : 1;
     int rc = MB_OK;
     for (int k = 0; !rc && k < lines; k++) {
-        const variants_alt *a = r->n_allele > 1 ? &alt[k] : &none;
+        const variants_alt *a = r->n_allele > 1 ? alt_of(b, i, k) : &none;
         rc = mb_out_printf(out, e, "%s\t%" PRId64 "\t%s\t%s\t%s\t%s", dna_vcf_contig(vcf, r), (int64_t)r->pos + 1,
                            r->d.id, r->d.allele[0], r->n_allele > 1 ? r->d.allele[k + 1] : ".",
                            dna_allele_kind_name[a->change.kind]);

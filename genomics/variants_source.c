@@ -101,13 +101,13 @@ static int has_sequence(const bcf1_t *r) {
 
 static int missing_contig(variants_source *x, variants_entry *entry, mb_err *e) {
     const char *name = dna_vcf_contig(x->vcf, entry->record), *mapped = dna_contig_map_find(&x->s->map, name);
-    const dna_contigs all = dna_genome_contigs(x->s->genome);
-    const char *alias = dna_contigs_alias(&all, mapped);
     if (x->s->v->missing_contig == VARIANTS_CONTIG_SKIP) {
         entry->reason = DNA_REASON_NO_CONTIG;
         x->counts.missing++;
         return MB_OK;
     }
+    const dna_contigs all = dna_genome_contigs(x->s->genome);
+    const char *alias = dna_contigs_alias(&all, mapped);
     if (alias && mapped == name)
         return mb_fail(e, MB_RANGE,
                        "%s: contig '%.100s' is not in %s, which calls it '%.100s': give --contig-map FILE with a line "
