@@ -188,14 +188,26 @@ static void free_writer(dna_bigwig *w) {
     mb_free(w);
 }
 
+/* The values that the library still holds, to the disk: the summaries are made from what is read back, and it crashes
+ * over values that are not there. It writes what it holds before it looks for the contig of the next run. */
+static int flush_values(dna_bigwig *w) {
+    const float none = 0;
+    (void)bwAddIntervalSpanSteps(w->file, "\n", 0, 1, 1, &none, 1);
+    w->file->writeBuffer->ltype = 0; /* nothing is held: or it would write a block without values */
+    return fflush(w->file->URL->x.fp) || w->first.status;
+}
+
 int dna_bigwig_commit(dna_bigwig *w, mb_err *e) {
     if (w->values == 0) {
         int rc = mb_fail(e, MB_FORMAT, "%s: there is no value to write", w->path);
         dna_bigwig_abort(w);
         return rc;
     }
-    if (fflush(w->file->URL->x.fp) || w->first.status)
-        w->file->hdr->nLevels = 0; /* nothing to read back for summaries */
+    if (flush_values(w)) {
+        int rc = fail_write(w, e);
+        dna_bigwig_abort(w);
+        return rc;
+    }
     w->file->hdr->minVal = w->least;
     w->file->hdr->maxVal = w->most;
     const int failed = bwFinalize(w->file);
