@@ -87,7 +87,7 @@ static const char DETAILS[] =
     "both sides (the chain's exact conditional, which sees as much of the neighbourhood as its order allows). Less is "
     "better for bits.\n"
     "\n"
-    "  dna-mamba train genomics/data/lambda.fa.gz -o build/lambda --block 2k --valid 0.2 --window 512 --steps 20\n"
+    "  dna-mamba train genomics/data/lambda.fa.gz -o build/lambda --block 2k --valid 0.2 --window 512 --steps 20 --batch-tokens 4k\n"
     "  dna-mamba card genomics/data/lambda.fa.gz -m build/lambda --split valid --window 512";
 
 typedef struct job {

@@ -65,7 +65,7 @@ static const char DETAILS[] =
     "(at temperature 1) of all bases drawn is told at the end, in bits.\n"
     "\n"
     "  dna-mamba train genomics/data/lambda.fa.gz -o build/causal -m mamba-dna-tiny --objective causal --block 2k "
-    "--valid 0.2 --window 512 --steps 20\n"
+    "--valid 0.2 --window 512 --steps 20 --batch-tokens 4k\n"
     "  dna-mamba generate -m build/causal --length 300 --seed 7\n"
     "  dna-mamba generate -m build/causal --prompt GGGCGGCGACCTCGCGGG --length 100 --count 5 --temperature 0.8 -o "
     "build/new.fa";

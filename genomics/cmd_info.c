@@ -69,9 +69,9 @@ static const char DETAILS[] =
     "Prints what a model is: family, shape, parameters by part, the file it came from with its SHA-256, how it will "
     "be run, and an estimate of memory and time for one sequence, from a short trial on this machine.\n"
     "\n"
-    "  dna-mamba info genomics/models/demo\n"
-    "  dna-mamba info genomics/models/demo --length 250M --memory 8G\n"
-    "  dna-mamba info genomics/models/demo --certify --json";
+    "  dna-mamba info genomics/models/multispecies\n"
+    "  dna-mamba info genomics/models/multispecies --length 250M --memory 8G\n"
+    "  dna-mamba info genomics/models/multispecies --certify --json";
 
 typedef struct parts { /* distinct parameters */
     int64_t embedding, norms, mixers, head;

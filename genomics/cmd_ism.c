@@ -94,10 +94,10 @@ static const char DETAILS[] =
     "reference, the effects in colours (blue: the model likes the change, brown: it does not), a dot on the reference "
     "base.\n"
     "\n"
-    "  dna-mamba ism genomics/data/lambda.fa.gz -m genomics/models/demo --regions NC_001416.1:38,000-38,100 -o build/ism\n"
-    "  dna-mamba ism genomics/data/phix174.fa -m genomics/models/demo --regions NC_001422.1:301-330 --score pll --deletions "
+    "  dna-mamba ism genomics/data/lambda.fa.gz -m genomics/models/multispecies --regions NC_001416.1:38,000-38,100 -o build/ism\n"
+    "  dna-mamba ism genomics/data/phix174.fa -m genomics/models/multispecies --regions NC_001422.1:301-330 --score pll --deletions "
     "--flank 50 -o build/pll\n"
-    "  dna-mamba ism genomics/data/phix174.fa -m genomics/models/demo --regions NC_001422.1:1001-1060 --dry-run -o build/ism";
+    "  dna-mamba ism genomics/data/phix174.fa -m genomics/models/multispecies --regions NC_001422.1:1001-1060 --dry-run -o build/ism";
 
 typedef struct picture {
     mb_out *svg, *png;

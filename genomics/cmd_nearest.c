@@ -57,9 +57,9 @@ static const char DETAILS[] =
     "\n"
     "The query must be embedded first, by the model that embedded the index:\n"
     "\n"
-    "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/demo -o build/genes.npy --regions "
+    "  dna-mamba embed genomics/data/lambda.fa.gz -m genomics/models/multispecies -o build/genes.npy --regions "
     "genomics/data/lambda.bed\n"
-    "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/demo -o build/phix.npy --bin 500\n"
+    "  dna-mamba embed genomics/data/phix174.fa -m genomics/models/multispecies -o build/phix.npy --bin 500\n"
     "  dna-mamba nearest build/phix.npy -i build/genes.npy -k 3\n"
     "  dna-mamba nearest build/genes.npy -i build/genes.npy -k 1 --exclude-self --measure l2 -o build/alike.tsv";
 

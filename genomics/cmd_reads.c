@@ -117,9 +117,9 @@ static const char DETAILS[] =
     "The result appears when it is complete: input that is damaged, cut short or out of order, or a disk that fills, "
     "leaves nothing behind. The results do not depend on --threads, --memory or --batch.\n"
     "\n"
-    "  dna-mamba reads genomics/data/phix174.fa -m genomics/models/demo -o build/phix.tsv\n"
-    "  dna-mamba reads genomics/data/phix174.fa -m genomics/models/demo -o build/phix.bam\n"
-    "  dna-mamba reads build/phix.bam -m genomics/models/demo --what embed --strand conjoin -o build/phix.h5\n"
+    "  dna-mamba reads genomics/data/phix174.fa -m genomics/models/multispecies -o build/phix.tsv\n"
+    "  dna-mamba reads genomics/data/phix174.fa -m genomics/models/multispecies -o build/phix.bam\n"
+    "  dna-mamba reads build/phix.bam -m genomics/models/multispecies --what embed --strand conjoin -o build/phix.h5\n"
     "  dna-mamba reads sorted.bam -m MODEL -o scored.bam --regions chr20:1-1000000 --min-mapq 30 --filter-mode keep";
 
 typedef struct job {

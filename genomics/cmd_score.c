@@ -97,9 +97,9 @@ static const char DETAILS[] =
     "nothing but the composition comes no lower. N and ambiguity codes are context but are not scored; a causal "
     "model does not score the first base. Totals over all sequences go to standard error and to FILE.run.json.\n"
     "\n"
-    "  dna-mamba score genomics/data/phix174.fa -m genomics/models/demo\n"
-    "  dna-mamba score genomics/data/phix174.fa -m genomics/models/demo --window 100 --mask-stride 0 -o build/windows.tsv\n"
-    "  dna-mamba score genomics/data/lambda.fa.gz -m genomics/models/demo --per-base build/lambda.bedgraph -o build/lambda.tsv";
+    "  dna-mamba score genomics/data/phix174.fa -m genomics/models/multispecies\n"
+    "  dna-mamba score genomics/data/phix174.fa -m genomics/models/multispecies --window 100 --mask-stride 0 -o build/windows.tsv\n"
+    "  dna-mamba score genomics/data/lambda.fa.gz -m genomics/models/multispecies --per-base build/lambda.bedgraph -o build/lambda.tsv";
 
 typedef struct totals {
     int64_t sequences, scored, base[4];

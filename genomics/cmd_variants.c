@@ -185,8 +185,8 @@ static const char DETAILS[] =
     "C G T, and alleles longer than half the window are passed through with a word in NAME_REASON. All of a file is "
     "checked before the work begins.\n"
     "\n"
-    "  dna-mamba variants genomics/data/phix174.vcf -r genomics/data/phix174.fa -m genomics/models/demo -o build/phix.vcf.gz\n"
-    "  dna-mamba variants genomics/data/phix174.vcf -r genomics/data/phix174.fa -m genomics/models/demo --score llr,pll,l2 "
+    "  dna-mamba variants genomics/data/phix174.vcf -r genomics/data/phix174.fa -m genomics/models/multispecies -o build/phix.vcf.gz\n"
+    "  dna-mamba variants genomics/data/phix174.vcf -r genomics/data/phix174.fa -m genomics/models/multispecies --score llr,pll,l2 "
     "--format tsv\n"
     "  dna-mamba variants calls.bcf -r genome.fa.bgz -m MODEL --normalize --contig-map ucsc.txt -o scored.bcf";
 

@@ -88,6 +88,6 @@ const char dna_finetune_details[] =
     "trained on and not chosen by. A run that was stopped goes on with the same command and ends with the same bits.\n"
     "\n"
     "  dna-mamba finetune genomics/data/phages.tsv -m caduceus-ps-tiny -o build/phages --epochs 3\n"
-    "  dna-mamba finetune genomics/data/phages.tsv -m genomics/models/demo -o build/folds --folds 3 --epochs 1 --freeze\n"
+    "  dna-mamba finetune genomics/data/phages.tsv -m genomics/models/multispecies -o build/folds --folds 3 --epochs 1 --freeze\n"
     "  dna-mamba predict genomics/data/phix174.fa -m build/phages --window 200 -o build/phix.tsv\n"
     "  dna-mamba evaluate genomics/data/phages.tsv -m build/phages";

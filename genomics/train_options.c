@@ -126,6 +126,6 @@ const char dna_train_details[] =
     "caduceus-ph-1k-d118, caduceus-ph-1k, caduceus-ph-131k: both directions, one strand. mamba-dna-tiny, mamba-dna-1k: "
     "left to right, for --objective causal.\n"
     "\n"
-    "  dna-mamba train genomics/data/lambda.fa.gz -o build/lambda --block 2k --valid 0.2 --window 512 --steps 20\n"
+    "  dna-mamba train genomics/data/lambda.fa.gz -o build/lambda --block 2k --valid 0.2 --window 512 --steps 20 --batch-tokens 4k\n"
     "  dna-mamba train genome.fa -o run1 -m caduceus-ps-1k --steps 20k --dry-run\n"
     "  dna-mamba score genomics/data/phix174.fa -m build/lambda";

@@ -30,7 +30,7 @@ int main(int argc, char **argv) {
              "--seed: the start of a training run, or something to measure speed with. The same seed gives the same "
              "bytes everywhere.\n"
              "\n"
-             "  seqmamba create genomics/models/demo/config.json -o /tmp/fresh --seed 7",
+             "  seqmamba create genomics/models/multispecies/config.json -o build/fresh --seed 7",
          .options = create_options,
          .values_size = create_values_size(),
          .min_args = 1,
@@ -45,8 +45,8 @@ int main(int argc, char **argv) {
              "verify`, in Python by loading the same folder and the same inputs. --device ref records the reference with "
              "double-precision sums.\n"
              "\n"
-             "  seqmamba record genomics/models/demo -o build/demo-io.safetensors --device ref\n"
-             "  seqmamba verify genomics/models/demo --io build/demo-io.safetensors",
+             "  seqmamba record genomics/models/multispecies -o build/demo-io.safetensors --device ref\n"
+             "  seqmamba verify genomics/models/multispecies --io build/demo-io.safetensors",
          .options = record_options,
          .values_size = record_values_size(),
          .min_args = 1,

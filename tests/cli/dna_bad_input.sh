@@ -2,7 +2,7 @@
 # dna-mamba and everything that can be wrong with what it is given: an exit code, one sentence with the place, no output.
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
-dna=$bin/dna-mamba model=$top/genomics/models/demo
+dna=$bin/dna-mamba model=$top/tests/data/seeded
 mkdir "$tmp/w" && cd "$tmp/w" || exit 1
 cp "$top/genomics/data/phix174.fa" p.fa
 cp "$top/genomics/data/lambda.fa.gz" l.fa.gz

@@ -3,7 +3,7 @@
 # interrupted run goes on, standard output is a pipe like any other.
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
-dna=$bin/dna-mamba model=$top/genomics/models/demo
+dna=$bin/dna-mamba model=$top/tests/data/seeded
 mkdir "$tmp/w" && cd "$tmp/w" || exit 1
 ln -s "$top/genomics" genomics
 cp "$top/genomics/data/phix174.fa" p.fa
@@ -117,7 +117,7 @@ done
 # The same content is the same bytes, whenever it is made.
 for pool in mean none; do
     for i in 1 2; do
-        "$bin/dna-mamba" embed "$top/genomics/data/phix174.fa" -m "$top/genomics/models/demo" --window 900 --pool $pool -q -o "$tmp/when$i.h5"
+        "$bin/dna-mamba" embed "$top/genomics/data/phix174.fa" -m "$top/tests/data/seeded" --window 900 --pool $pool -q -o "$tmp/when$i.h5"
         sleep 1.1
     done
     check "HDF5 --pool $pool does not depend on the time" cmp "$tmp/when1.h5" "$tmp/when2.h5"

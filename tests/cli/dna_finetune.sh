@@ -80,7 +80,7 @@ cp "$data/phix174.fa" p.fa
 check "predict: both strands" exits 0 "$dna" predict p.fa -m a --regions r.bed
 check "predict: both strands alike" [ "$(cut -f8- <<<"$out" | tail -n +2 | uniq | wc -l)" = 1 ]
 check "predict: same in little memory" [ "$("$dna" predict "$data/phix174.fa" -m a --window 100 --threads 1 --memory 300k 2>/dev/null)" = "$(cat p.tsv)" ]
-check "predict: a model without a head is refused" exits 74 "$dna" predict p.fa -m "$top/genomics/models/demo"
+check "predict: a model without a head is refused" exits 74 "$dna" predict p.fa -m "$top/tests/data/seeded"
 check "predict: and says what is wanted" has "$err" "dna-mamba finetune"
 check "predict: a table" exits 0 "$dna" predict "$data/phages.tsv" -m a -o t.tsv
 check "predict: a table: as evaluate would" [ "$(awk -F'\t' 'NR == FNR { x[$1] = $6; next } FNR > 1 && x[$1] + 0 != $9 + 0' a/predictions.tsv t.tsv | wc -l)" = 160 ]

@@ -45,7 +45,7 @@ refused() { # status, words, what, args
     check "$3: says '$2'" has "$err" "$2"
     check "$3: nothing is left" clean
 }
-refused 1 "is bidirectional" "a bidirectional model" -m "$top/genomics/models/demo" -o out.fa
+refused 1 "is bidirectional" "a bidirectional model" -m "$top/tests/data/seeded" -o out.fa
 refused 2 "letters, number 2 is" "a prompt that is neither file nor letters" -m lm --prompt A!C -o out.fa
 refused 2 "is empty" "an empty prompt" -m lm --prompt "" -o out.fa
 refused 74 "no/such.fa" "a missing prompt file" -m lm --prompt no/such.fa -o out.fa

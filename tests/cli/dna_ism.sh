@@ -3,7 +3,7 @@
 # the mirror, bad input and full disks leave nothing.
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
-dna=$bin/dna-mamba model=$top/genomics/models/demo
+dna=$bin/dna-mamba model=$top/tests/data/seeded
 mkdir "$tmp/w" && cd "$tmp/w" || exit 1
 ln -s "$top/genomics" genomics
 cp "$top/genomics/data/phix174.fa" p.fa

@@ -2,7 +2,7 @@
 # dna-mamba nearest from outside, over what dna-mamba embed writes.
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
-dna=$bin/dna-mamba model=$top/genomics/models/demo
+dna=$bin/dna-mamba model=$top/tests/data/seeded
 mkdir "$tmp/w" && cd "$tmp/w" || exit 1
 clean() { [ -z "$(ls | grep -E '^out|\.tmp\.' || :)" ]; }
 data=$top/genomics/data

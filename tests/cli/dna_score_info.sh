@@ -2,7 +2,7 @@
 # dna-mamba score and info from outside.
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
-dna=$bin/dna-mamba model=$top/genomics/models/demo
+dna=$bin/dna-mamba model=$top/tests/data/seeded
 mkdir "$tmp/w" && cd "$tmp/w" || exit 1
 head -c 700 "$top/genomics/data/phix174.fa" >p.fa
 

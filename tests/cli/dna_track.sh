@@ -3,7 +3,7 @@
 # read backwards, nothing of the machine shows in the bytes, bad input and full disks leave nothing.
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
-dna=$bin/dna-mamba model=$top/genomics/models/demo
+dna=$bin/dna-mamba model=$top/tests/data/seeded
 mkdir "$tmp/w" && cd "$tmp/w" || exit 1
 ln -s "$top/genomics" genomics
 head -c 1500 "$top/genomics/data/phix174.fa" >p.fa

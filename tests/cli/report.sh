@@ -2,7 +2,7 @@
 # Reports: one file each, that a browser shows without complaint and without the network.
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
-m=$bin/dna-mamba demo=genomics/models/demo
+m=$bin/dna-mamba demo=tests/data/seeded
 check "score writes a page" exits 0 "$m" score genomics/data/lambda.fa.gz --regions genomics/data/lambda.bed -m $demo --mask-stride 2 \
     -o "$tmp/s.tsv" --report "$tmp/score.html"
 check "train" exits 0 "$m" train genomics/data/lambda.fa.gz -o "$tmp/run" -m caduceus-ps-tiny:d16 --block 2k --valid 0.2 --window 128 \

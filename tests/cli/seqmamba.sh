@@ -2,7 +2,7 @@
 # seqmamba from outside: create, record, verify, and that verify notices a wrong weight.
 . "$(dirname "$0")/lib.sh"
 need_program seqmamba
-demo=genomics/models/demo
+demo=tests/data/seeded
 s=$bin/seqmamba
 check "create" exits 0 "$s" create $demo/config.json -o "$tmp/a" --seed 1
 check "another seed" exits 0 "$s" create $demo/config.json -o "$tmp/b" --seed 2
