@@ -75,31 +75,32 @@ static double unit_work(const dna_effect_options *o, unit_kind kind, int64_t len
     return (double)passes * (double)length * (1 + o->both);
 }
 
-double dna_effect_work(const dna_effect_options *o, const dna_effect *f) {
-    double sum = wants_sites(o, f) ? unit_work(o, SITES, f->ref.length) : 0;
-    if (wants_windows(o, f))
-        sum += unit_work(o, WINDOW, f->ref.length) + unit_work(o, WINDOW, f->alt.length);
-    if (wants_hidden(f))
-        sum += unit_work(o, HIDDEN, f->ref.length) + unit_work(o, HIDDEN, f->alt.length);
+double dna_effect_work(const dna_effect_options *o, const dna_effect *effect) {
+    double sum = wants_sites(o, effect) ? unit_work(o, SITES, effect->ref.length) : 0;
+    if (wants_windows(o, effect))
+        sum += unit_work(o, WINDOW, effect->ref.length) + unit_work(o, WINDOW, effect->alt.length);
+    if (wants_hidden(effect))
+        sum += unit_work(o, HIDDEN, effect->ref.length) + unit_work(o, HIDDEN, effect->alt.length);
     return sum;
 }
 
 /* ---- units ----------------------------------------------------------------------------------------------------------
  */
 
-/* FNV-1a. */
-static uint64_t hash_bytes(uint64_t h, const void *data, size_t n) {
-    const unsigned char *byte = data;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ byte[i]) * UINT64_C(0x100000001b3);
-    return h;
+/* FNV-1a, for bytes and for numbers. */
+static uint64_t mix(uint64_t h, uint64_t more) {
+    h = (h ^ more) * UINT64_C(0x100000001b3);
+    return h ^ h >> 32;
 }
 
 static uint64_t hash_unit(const unit *u) {
-    const int64_t numbers[] = {u->kind, u->length, u->n_site, u->low, u->high};
-    uint64_t h = hash_bytes(UINT64_C(0xcbf29ce484222325), numbers, sizeof numbers);
-    h = hash_bytes(h, u->token, (size_t)u->length);
-    return u->n_site ? hash_bytes(h, u->site, (size_t)u->n_site * sizeof *u->site) : h;
+    uint64_t h = mix(UINT64_C(0xcbf29ce484222325), (uint64_t)u->kind);
+    h = mix(mix(mix(h, (uint64_t)u->length), (uint64_t)u->low), (uint64_t)u->high);
+    for (int64_t i = 0; i < u->length; i++)
+        h = mix(h, u->token[i]);
+    for (int64_t i = 0; i < u->n_site; i++)
+        h = mix(h, (uint64_t)u->site[i]);
+    return h;
 }
 
 static int are_equal(const unit *a, const unit *b) {
@@ -110,9 +111,7 @@ static int are_equal(const unit *a, const unit *b) {
 
 /* Number of the unit, a new one or one that was there. */
 static int64_t intern(work *w, const unit *u, int *is_new) {
-    uint64_t at = hash_unit(u);
-    at ^= at >> 32;
-    for (;; at++) {
+    for (uint64_t at = hash_unit(u);; at++) {
         int64_t *slot = &w->slot[at & (uint64_t)(w->slots - 1)];
         if (*slot && !are_equal(&w->unit[*slot - 1], u))
             continue;
@@ -175,7 +174,7 @@ static int make_room(work *w, mb_err *e) {
     int64_t sites = 1;
     for (int64_t i = 0; i < w->n; i++)
         sites += is_substitution(&w->effect[i]) ? w->effect[i].ref.n : 0;
-    for (w->slots = 16; w->slots < 2 * UNITS * w->n; w->slots *= 2) {
+    for (w->slots = 16; w->slots < (int64_t)2 * UNITS * w->n; w->slots *= 2) {
     }
     w->unit = mb_calloc((size_t)(UNITS * w->n), sizeof *w->unit);
     w->uses = mb_calloc((size_t)w->n, sizeof *w->uses);

@@ -34,7 +34,7 @@ int dna_regions_read(dna_regions *r, const char *what, mb_err *e) MB_MUST_USE;
 int dna_regions_resolve(dna_regions *r, const dna_contigs *c, mb_err *e) MB_MUST_USE;
 /* The contig that is meant by a name which is not there, but for a chr prefix, case, a version or M against MT; NULL.
  */
-const char *dna_contigs_alias(const dna_contigs *c, const char *name);
+const char *dna_contigs_alias(const dna_contigs *c, const char *contig);
 /* MB_RANGE: "where: contig 'x' is not in y.fa, ...", with the alias or the first names that are. */
 int dna_contigs_fail(const dna_contigs *c, const char *where, const char *contig, mb_err *e);
 /* Every contig that has a base, whole, in the order of the file. */

@@ -74,10 +74,10 @@ static void run(const char *path, const variants_setup *s, int kind) {
     variants_source_close(x);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     if (!genome)
         open_genome();
-    const char *path = fuzz_file(data, size);
+    const char *path = fuzz_file(data, n);
     for (int way = 0; way < 2; way++) {
         char prefix[] = "SM", score[] = "llr", reference[] = "x.fa", model[] = "m";
         const variants_values v = {.window = 24,
