@@ -32,6 +32,13 @@ static void use_model(int equivariant) {
     model = models[equivariant];
 }
 
+static char *scratch_folder(const char *name) {
+    char *path = strdup(scratch_path(name));
+    assert_non_null(path);
+    assert_true(mkdir(path, 0755) == 0 || mb_dir_exists(path));
+    return path;
+}
+
 /* Runs the verb with these further arguments, NULL at the end. */
 static int reads(const char *in, const char *out, ...) {
     const char *argv[24] = {"dna-mamba", "reads", in, "-m", folder, "-o", out, "--threads", "1"};
@@ -326,6 +333,82 @@ static void embeddings(void **state) {
     use_model(1);
 }
 
+/* ---- classes --------------------------------------------------------------------------------------------------------
+ */
+
+static char *LABELS[] = {"alpha", "b", "c"};
+
+/* A head of this task on the equivariant model, and its answers for SEQ. */
+static void make_head(int task, double *answer) {
+    const mb_config *c = mb_model_config(model);
+    dna_head h;
+    uint8_t token[64];
+    const dna_piece piece = {token, (int64_t)strlen(SEQ)};
+    const mb_forward_options o = {.threads = 1, .memory = 1 << 28};
+    mb_model *m = NULL;
+    tokens_of(SEQ, token);
+    assert_int_equal(
+        dna_head_init(&h, task, task == DNA_TASK_BASES ? MB_POOL_NONE : MB_POOL_MEAN, LABELS, 3, c->D, 0, 7, &error),
+        MB_OK);
+    for (int i = 0; i < 3 * c->D; i++)
+        h.pool.w[i] *= 40;
+    folder = scratch_folder("head");
+    succeeds(dna_head_save(&h, mb_model_params(model), c, folder, &error));
+    dna_head_fini(&h);
+    succeeds(mb_model_open(&m, folder, NULL, &error));
+    succeeds(dna_head_load(&h, m, &error));
+    succeeds(dna_head_predict(&h, m, &alphabet, &piece, 1, &o, answer, &error));
+    dna_head_fini(&h);
+    mb_model_destroy(m);
+}
+
+static int best_of(const double *a) {
+    return a[1] > a[0] ? (a[2] > a[1] ? 2 : 1) : (a[2] > a[0] ? 2 : 0);
+}
+
+static void check_classes(int task, const double *a, const char *out) {
+    file f = open_reads(out);
+    for (int i = 0; i < 2; i++) {
+        assert_true(next(&f));
+        const uint8_t *c = bam_aux_get(f.read, "yc"),
+                      *p = bam_aux_get(f.read, task == DNA_TASK_REGRESSION ? "yv" : "yp");
+        for (uint32_t k = 0; task != DNA_TASK_BASES && k < 3; k++)
+            assert_true(fabs(bam_auxB2f(p, k) - a[k]) < 1e-5);
+        if (task == DNA_TASK_CLASS)
+            assert_string_equal(bam_aux2Z(c), LABELS[best_of(a)]);
+        for (int t = 0; task == DNA_TASK_BASES && t < 20; t++) /* in the direction of SEQ */
+            assert_int_equal(bam_aux2Z(c)[i ? 19 - t : t], *LABELS[best_of(a + 3 * t)]);
+        assert_true((c != NULL) == (task != DNA_TASK_REGRESSION) && (p != NULL) == (task != DNA_TASK_BASES));
+    }
+    close_reads(&f);
+}
+
+static void classes(void **state) {
+    (void)state;
+    for (int task = DNA_TASK_CLASS; task <= DNA_TASK_BASES; task++) {
+        double answer[3 * 64];
+        const char *in = make("k.bam", "unsorted", READS), *out = scratch_path("k.out.bam");
+        make_head(task, answer);
+        succeeds(reads(in, out, "--what", "classify", NULL));
+        check_classes(task, answer, out);
+        if (task == DNA_TASK_MULTI) {
+            char want[32] = "";
+            for (int k = 0; k < 3; k++)
+                if (answer[k] >= 0.2)
+                    sprintf(want + strlen(want), "%s%s", *want ? ";" : "", LABELS[k]);
+            succeeds(reads(in, out, "--what", "classify", "--threshold", "0.2", NULL));
+            file f = open_reads(out);
+            assert_true(next(&f) && *want);
+            assert_string_equal(bam_aux2Z(bam_aux_get(f.read, "yc")), want);
+            assert_non_null(strstr(sam_hdr_str(f.header), "yp:B,f probabilities of alpha, b, c\n"));
+            close_reads(&f);
+        }
+        succeeds(reads(in, scratch_path("k.tsv"), "--what", "classify", NULL));
+        free(folder);
+        use_model(1);
+    }
+}
+
 /* ---- places ---------------------------------------------------------------------------------------------------------
  */
 
@@ -532,9 +615,7 @@ static int prepare(void **state) {
         const mb_config c = model_caduceus(8, 1, i);
         char path[1200];
         models[i] = model_shaken(&c, NULL);
-        folders[i] = strdup(scratch_path(i ? "ps" : "ph"));
-        if (mkdir(folders[i], 0755))
-            return 1;
+        folders[i] = scratch_folder(i ? "ps" : "ph");
         snprintf(path, sizeof path, "%s/config.json", folders[i]);
         rc = mb_config_write(&c, path, &error);
         snprintf(path, sizeof path, "%s/model.safetensors", folders[i]);
@@ -555,10 +636,10 @@ static int finish(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(scores),     cmocka_unit_test(headers),
-                                       cmocka_unit_test(embeddings), cmocka_unit_test(regions),
-                                       cmocka_unit_test(indexes),    cmocka_unit_test(fastq),
-                                       cmocka_unit_test(damaged),    cmocka_unit_test(batches_and_memory),
-                                       cmocka_unit_test(refused),    cmocka_unit_test(untouched)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scores),  cmocka_unit_test(headers),  cmocka_unit_test(embeddings),
+        cmocka_unit_test(classes), cmocka_unit_test(regions),  cmocka_unit_test(indexes),
+        cmocka_unit_test(fastq),   cmocka_unit_test(damaged),  cmocka_unit_test(batches_and_memory),
+        cmocka_unit_test(refused), cmocka_unit_test(untouched)};
     return cmocka_run_group_tests(tests, prepare, finish);
 }
