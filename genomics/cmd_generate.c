@@ -303,9 +303,10 @@ static int fill_provenance(const job *j, mb_provenance *p, mb_err *e) {
     int rc = mb_provenance_file(p, "model", mb_model_weights_path(j->model), e);
     if (rc == MB_OK && prompt_is_file(j) && strcmp(j->v->prompt, "-") != 0)
         rc = mb_provenance_file(p, "input", j->v->prompt, e);
-    if (rc == MB_OK)
-        rc = mb_provenance_number(p, "sequences", (double)j->sequences);
-    return rc == MB_OK ? mb_provenance_number(p, "loglik", j->loglik) : rc;
+    if (rc == MB_OK && (mb_provenance_number(p, "sequences", (double)j->sequences) != MB_OK ||
+                        mb_provenance_number(p, "loglik", j->loglik) != MB_OK))
+        rc = mb_fail(e, MB_NOMEM, "no memory for the record of this run");
+    return rc;
 }
 
 static int compute(job *j, mb_err *e) {

@@ -347,7 +347,8 @@ static int fill_provenance(const job *j, mb_provenance *p, mb_err *e) {
     if (rc == MB_OK)
         rc = dna_note_inputs(p, &j->files, e);
     for (size_t i = 0; rc == MB_OK && i < sizeof number / sizeof *number; i++)
-        rc = mb_provenance_number(p, NAME[i], number[i]);
+        if (mb_provenance_number(p, NAME[i], number[i]) != MB_OK)
+            rc = mb_fail(e, MB_NOMEM, "no memory for the record of this run");
     return rc;
 }
 

@@ -157,10 +157,50 @@ static int embed(const char *input, const char *model, const char *out, const ch
     return rc;
 }
 
+/* Datasets that grow batch by batch, several at once. */
+static void columns(void **state) {
+    (void)state;
+    for (int gzip = 0; gzip < 2; gzip++) {
+        const char *path = scratch_path("columns.h5");
+        mb_h5 *h = NULL;
+        mb_h5_column *names = NULL, *rows = NULL, *numbers = NULL;
+        assert_int_equal(mb_h5_create(&h, path, &error), MB_OK);
+        assert_int_equal(mb_h5_column_strings(&names, h, "a/names", &error), MB_OK);
+        assert_int_equal(mb_h5_column_create(&rows, h, "a/rows", MB_F32, 3, gzip, &error), MB_OK);
+        assert_int_equal(mb_h5_column_create(&numbers, h, "n", MB_F64, 0, gzip, &error), MB_OK);
+        for (int i = 0; i < 5; i++) {
+            const float row[6] = {(float)i, 1, 2, (float)i, 4, 5};
+            const double number[2] = {i, 0.5};
+            const char *name[2] = {i == 2 ? "third" : "x", ""};
+            assert_int_equal(mb_h5_column_append(names, 2, name, &error), MB_OK);
+            assert_int_equal(mb_h5_column_append(rows, i == 3 ? 0 : 2, row, &error), MB_OK);
+            assert_int_equal(mb_h5_column_append(numbers, 1, number, &error), MB_OK);
+        }
+        mb_h5_column_close(names);
+        mb_h5_column_close(rows);
+        mb_h5_column_close(numbers);
+        assert_int_equal(mb_h5_commit(h, &error), MB_OK);
+        char shape[64], *third = read_string(path, "a/names", 4);
+        assert_string_equal(third, "third");
+        free(third);
+        float *v = read_floats(path, "a/rows", shape);
+        assert_string_equal(shape, "8x3");
+        assert_true(v[6 * 3] == 4 && v[7 * 3 + 2] == 5);
+        free(v);
+        v = read_floats(path, "n", shape);
+        assert_string_equal(shape, "5");
+        assert_true(v[4] == 4);
+        free(v);
+    }
+}
+
 static char *model_folder(void) {
     const mb_config c = model_caduceus(8, 2, 1);
     mb_model *m = model_seeded(&c, NULL);
-    char *folder = strdup(scratch_path("model")), path[1200];
+    static int number;
+    char name[16], path[1200];
+    snprintf(name, sizeof name, "model%d", number++);
+    char *folder = strdup(scratch_path(name));
     assert_int_equal(mkdir(folder, 0755), 0);
     snprintf(path, sizeof path, "%s/config.json", folder);
     assert_int_equal(mb_config_write(mb_model_config(m), path, &error), MB_OK);
@@ -177,6 +217,35 @@ static float *npy_floats(const char *path) {
     assert_true(data && n > 128);
     memmove(data, data + 128, n - 128);
     return (float *)(void *)data;
+}
+
+/* Rows of reads as embed has them. */
+static void reads_table(void **state) {
+    (void)state;
+    const char *in = scratch_text("reads.fa", ">a\nACGTACGTNN\n>b\nGGCC\n>c\nTT\n"), *h5 = scratch_path("r.h5");
+    char *m = model_folder(), shape[64];
+    const char *argv[] = {"dna-mamba", "reads", in, "-m", m, "-o", h5, "--what", "embed", "--batch", "5"};
+    mb_run run = {.program = "dna-mamba", .verb = &dna_reads_verb};
+    int done = 0;
+    assert_int_equal(mb_options_parse(&run, 11, (char **)(uintptr_t)argv, &done, &error), MB_OK);
+    mb_log_set_level(MB_LOG_QUIET);
+    if (dna_reads_verb.run(&run, &error))
+        fail_msg("%s", error.text);
+    mb_options_free(&run);
+    float *got = read_floats(h5, "embeddings", shape);
+    assert_string_equal(shape, "3x16");
+    embed(in, m, scratch_path("r.npy"), "--pool", "mean");
+    float *want = npy_floats(scratch_path("r.npy"));
+    assert_memory_equal(got, want, sizeof(float[3][16]));
+    char *name = read_string(h5, "reads/name", 2);
+    assert_string_equal(name, "c");
+    free(name);
+    free(got);
+    got = read_floats(h5, "reads/length", shape);
+    assert_true(got[0] == 10 && got[1] == 4 && got[2] == 2);
+    free(got);
+    free(want);
+    free(m);
 }
 
 static void embeddings(void **state) {
@@ -251,6 +320,8 @@ int main(void) {
         cmocka_unit_test(writer),
         cmocka_unit_test(nothing_half_written),
         cmocka_unit_test(embeddings),
+        cmocka_unit_test(columns),
+        cmocka_unit_test(reads_table),
 #else
         cmocka_unit_test(absent_library_says_so),
 #endif
