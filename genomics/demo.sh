@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # make demo: runs the bundled model over the genome of phage phiX174, which it never saw in training, and says what was written and
-# how to look at it. Everything it writes is under build/demo.
+# how to look at it. Everything it writes is under build/demo, or the folder given.
 set -eu
 cd "$(dirname "$0")/.."
-genome=genomics/data/phix174.fa model=genomics/models/multispecies out=build/demo
+genome=genomics/data/phix174.fa model=genomics/models/multispecies out=${1:-build/demo} bin=${SEQMAMBA_BIN:-bin}
 mkdir -p "$out"
 show() { # prints a command, then runs it
     printf '$ %s\n' "$*"
@@ -15,10 +15,10 @@ The model: a small RC-equivariant Caduceus, trained on E. coli, yeast, C. elegan
 Its card: genomics/models/multispecies/README.md
 
 TXT
-show bin/dna-mamba info $model
+show "$bin/dna-mamba" info $model
 echo 'Embeddings: a row of numbers for each base, and for each 500 bases.'
-show bin/dna-mamba embed $genome -m $model -o $out/phix174.npy --pool none
-show bin/dna-mamba embed $genome -m $model -o $out/phix174.bins.tsv --bin 500
+show "$bin/dna-mamba" embed $genome -m $model -o $out/phix174.npy --pool none
+show "$bin/dna-mamba" embed $genome -m $model -o $out/phix174.bins.tsv --bin 500
 cut -f1-3,9-12 $out/phix174.bins.tsv | sed -n '1,4p'
 
 printf '\nDoes it know real sequence from nonsense? The genome, and the same letters read backwards (not complemented):\n'
@@ -28,10 +28,10 @@ printf '\nDoes it know real sequence from nonsense? The genome, and the same let
     grep -v '^>' $genome | tr -d '\n' | rev | fold -w 70
     echo
 } >$out/both.fa
-show bin/dna-mamba score $out/both.fa -m $model -o $out/likelihood.tsv --report $out/likelihood.html --quiet
+show "$bin/dna-mamba" score $out/both.fa -m $model -o $out/likelihood.tsv --report $out/likelihood.html --quiet
 cut -f1,3,11,12 $out/likelihood.tsv
 printf '\nEvery base of a promoter of phage lambda changed to every other:\n'
-show bin/dna-mamba ism genomics/data/lambda.fa.gz -m $model --regions NC_001416.1:37,976-38,035 -o $out/promoter --quiet ||
+show "$bin/dna-mamba" ism genomics/data/lambda.fa.gz -m $model --regions NC_001416.1:37,976-38,035 -o $out/promoter --quiet ||
     echo '(no picture: this build has no cairo)'
 
 printf 'Written to %s:\n' $out

@@ -10,6 +10,11 @@ check "the same seed gives the bundled bytes" cmp -s "$tmp/a/model.safetensors" 
 check "create overwrites nothing" exits 1 "$s" create $demo/config.json -o "$tmp/a" --seed 3
 check "record by the reference" exits 0 "$s" record $demo -o "$tmp/io.safetensors" --device ref --length 40
 check "verify against it" exits 0 "$s" verify $demo --io "$tmp/io.safetensors"
+check "the bundled model computes what an independent program recorded" exits 0 "$s" verify genomics/models/multispecies
+check "with both of its tensors" has "$out" "2 tensors agree"
+check "record by the reference again" exits 0 "$s" record $demo -o "$tmp/io2.safetensors" --device ref --length 40
+check "the same bytes" cmp -s "$tmp/io.safetensors" "$tmp/io2.safetensors"
+check "verify again" exits 0 "$s" verify $demo --io "$tmp/io.safetensors"
 check "all tensors are compared" has "$out" "6 tensors agree"
 check "another model is told" exits 1 "$s" verify "$tmp/b" --io "$tmp/io.safetensors"
 check "and where" has "$out" "beyond --tol"
