@@ -111,9 +111,10 @@ int mb_heads_refresh(const mb_model *m) {
 static int turned_logits(const mb_model *m, const mb_rows *r, const mbk_linear *head, float *out, int accumulate) {
     const mbk_ctx ctx = {r->worker, NULL};
     const int D = m->config.D, V = m->config.V;
-    float *row = mb_malloc((size_t)r->n * (size_t)(D + V) * sizeof *row), *z = row + (size_t)r->n * (size_t)D;
+    float *row = mb_malloc((size_t)r->n * (size_t)(D + V) * sizeof *row);
     if (!row)
         return MB_NOMEM;
+    float *z = row + (size_t)r->n * (size_t)D;
     for (int i = 0; i < r->n; i++)
         for (int c = 0; c < D; c++)
             row[(size_t)i * (size_t)D + (size_t)c] = r->row[(size_t)i * (size_t)D + (size_t)(D - 1 - c)];
