@@ -184,8 +184,9 @@ static int64_t held(const job *j, const dna_region *r) {
 
 /* Forward-run bases of a region. */
 static double work_of(const job *j, const dna_region *r) {
+    const int64_t blocks = is_head(j) ? (r->end - r->start + j->windows.stride - 1) / j->windows.stride : 0;
     if (is_head(j))
-        return (double)((r->end - r->start + j->windows.stride - 1) / j->windows.stride) * (double)j->windows.window *
+        return (double)blocks * (double)j->windows.window *
                (j->head.conjoin && mb_model_strands(j->model) == 1 ? 2 : 1);
     return (double)held(j, r) * dna_profile_passes(&j->profile, held(j, r), r->end - r->start);
 }

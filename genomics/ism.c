@@ -204,7 +204,7 @@ int dna_ism_run(dna_ism *m, const dna_ism_options *o, const dna_context *c, mb_e
         .o = o, .m = m, .length = c->to - c->from, .first = r->strand == '-' ? c->to - r->end : r->start - c->from};
     MB_ASSERT(!(o->deletions && o->score == DNA_ISM_MASKED));
     *m = (dna_ism){.n = r->end - r->start, .columns = o->deletions ? 5 : 4};
-    m->base = mb_malloc((size_t)m->n);
+    m->base = mb_malloc((size_t)m->n * sizeof *m->base);
     m->effect = mb_malloc((size_t)(m->n * m->columns) * sizeof *m->effect);
     if (o->score == DNA_ISM_MASKED)
         m->logp = mb_malloc((size_t)(4 * m->n) * sizeof *m->logp);
@@ -215,7 +215,7 @@ int dna_ism_run(dna_ism *m, const dna_ism_options *o, const dna_context *c, mb_e
         if (r->strand == '-')
             dna_reverse_tokens(o->how.alphabet, j.token, j.length);
         for (int64_t i = 0; i < m->n; i++)
-            m->base[i] = (int8_t)dna_base_of(o->how.alphabet, j.token[j.first + i]);
+            m->base[i] = dna_base_of(o->how.alphabet, j.token[j.first + i]);
         rc = o->score == DNA_ISM_MASKED ? run_masked(&j, e) : run_mutants(&j, e);
     }
     fini_job(&j);

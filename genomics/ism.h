@@ -28,7 +28,7 @@ typedef struct dna_ism_options {
 typedef struct dna_ism {
     int64_t n;
     int columns;   /* 4: A C G T; 5: the deletion too */
-    int8_t *base;  /* (n) the reference: 0..3, -1 N */
+    int *base;     /* (n) the reference: 0..3, -1 N */
     float *effect; /* (n, columns) 0 for the reference base; NaN where there is no base, or no answer */
     float *logp;   /* (n, 4) masked: the distribution itself, NaN as above; else NULL */
 } dna_ism;

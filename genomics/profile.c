@@ -176,7 +176,7 @@ int dna_profile_run(const dna_profile_options *o, const uint8_t *token, int64_t 
     int64_t left = o->forward.memory - dna_profile_bytes(o, length), waiting = rows * columns * (int64_t)sizeof(float);
     if (waiting > left / 2)
         waiting = 0; /* in a scratch file */
-    left += dna_profile_bytes(o, length) - length - waiting;
+    left += dna_profile_bytes(o, length) - length - waiting - (o->both ? rows * 16 : 0);
     int rc = dna_store_create(&j.store, rows, columns, waiting, o->forward.scratch, e);
     j.part = mb_malloc((size_t)(PART * sink->columns) * sizeof *j.part);
     if (o->both)

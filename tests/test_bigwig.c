@@ -81,8 +81,10 @@ static void bedgraph(void **state) {
         assert_int_equal(*p++, '\n');
         while (strcmp(name, NAME[c]) != 0)
             c++;
-        for (long long i = start; i < end; i++, bases++, sum += (double)value)
+        for (long long i = start; i < end; i++)
             assert_true(fabsf(value - expected(c, i)) < 1e-6F);
+        bases += end - start;
+        sum += (double)value * (double)(end - start);
     }
     assert_int_equal(bases, want);
     assert_int_equal(sums.bases, want);
@@ -106,7 +108,7 @@ static void names(void **state) {
                {"x.bw.gz", MB_USAGE, 0},
                {"x", MB_USAGE, 0}};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
-        int format;
+        int format = -1;
         mb_err_clear(&error);
         assert_int_equal(dna_track_format_of(row[i].path, &format, &error), row[i].rc);
         if (row[i].rc == MB_OK)
@@ -119,7 +121,7 @@ static void names(void **state) {
 static void nothing_to_write(void **state) {
     (void)state;
     const char *const path[] = {scratch_path("none.bg"), scratch_path("none.bw")};
-    for (int i = 0; i < 1 + dna_bigwig_available(); i++) {
+    for (int i = 0; i < 2 && (i == 0 || dna_bigwig_available()); i++) {
         dna_track_out *t = NULL;
         const float none[3] = {NAN, NAN, NAN};
         mb_err_clear(&error);

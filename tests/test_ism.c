@@ -238,11 +238,11 @@ static void memory_runs_out(void **state) {
 /* ---- figures --------------------------------------------------------------------------------------------------------
  */
 
-static void fill(dna_ism *m, int n, int columns, int with_logp, float *effect, float *logp, int8_t *base) {
+static void fill(dna_ism *m, int n, int columns, int with_logp, float *effect, float *logp, int *base) {
     uint32_t x = 3;
     *m = (dna_ism){.n = n, .columns = columns, .base = base, .effect = effect, .logp = with_logp ? logp : NULL};
     for (int i = 0; i < n; i++) {
-        base[i] = (int8_t)(i % 7 == 3 ? -1 : i % 4);
+        base[i] = i % 7 == 3 ? -1 : i % 4;
         for (int b = 0; b < columns; b++) {
             x = x * 1664525 + 1013904223;
             effect[i * columns + b] = base[i] < 0 ? NAN : b == base[i] ? 0 : (float)(x >> 16) / 65536 - 0.6F;
@@ -255,7 +255,7 @@ static void fill(dna_ism *m, int n, int columns, int with_logp, float *effect, f
 static void figures(void **state) {
     (void)state;
     static float effect[5 * 2000], logp[4 * 2000];
-    static int8_t base[2000];
+    static int base[2000];
     const struct {
         int n, columns, logp, rc;
     } row[] = {{1, 4, 1, MB_OK}, {60, 5, 0, MB_OK}, {1000, 4, 1, MB_OK}, {1001, 4, 0, MB_RANGE}};
@@ -292,7 +292,7 @@ static void figures(void **state) {
 static void colour_scale(void **state) {
     (void)state;
     float effect[400], logp[400];
-    int8_t base[100];
+    int base[100];
     dna_ism m;
     fill(&m, 100, 4, 0, effect, logp, base);
     for (int i = 0; i < 400; i++)

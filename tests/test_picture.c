@@ -49,7 +49,7 @@ static void unfilter(image *g, const unsigned char *raw) {
 
 static image read_png(const char *path) {
     size_t n;
-    unsigned char *file = (unsigned char *)scratch_read(path, &n), *packed = malloc(n), *raw;
+    unsigned char *file = (unsigned char *)scratch_read(path, &n), *packed = malloc(n + 1), *raw;
     image g = {0};
     size_t at = 8, filled = 0;
     int ended = 0;
@@ -72,8 +72,8 @@ static image read_png(const char *path) {
     }
     assert_true(ended && at == n);
     uLongf bytes = (uLongf)g.height * (3 * (uLongf)g.width + 1);
-    raw = malloc(bytes);
-    g.rgb = malloc(bytes);
+    raw = malloc(bytes + 1);
+    g.rgb = malloc(bytes + 1);
     assert_non_null(raw);
     assert_non_null(g.rgb);
     assert_int_equal(uncompress(raw, &bytes, packed, filled), Z_OK);
