@@ -16,7 +16,7 @@ static void sort_bases(const float *logit, int order[BASES]) {
 }
 
 void dna_sampling_probabilities(const dna_sampling *s, const float *logit, double *p) {
-    int order[BASES], kept = s->top_k && s->top_k < BASES ? s->top_k : BASES;
+    int order[BASES] = {0}, kept = s->top_k && s->top_k < BASES ? s->top_k : BASES;
     double sum = 0, reached = 0;
     sort_bases(logit, order);
     if (s->temperature <= 0)
