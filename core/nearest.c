@@ -349,9 +349,9 @@ static void free_search(search *s) {
 
 int64_t mb_nearest_block(int64_t n_query, int D, const mb_nearest_options *o) {
     const int64_t hits = (int64_t)o->k * (int64_t)sizeof(mb_nearest_hit);
-    const int64_t each = 2 * (int64_t)D * (int64_t)sizeof(float) + (o->threads + 1) * hits +
+    const int64_t each = 2 * (int64_t)D * (int64_t)sizeof(float) + ((int64_t)o->threads + 1) * hits +
                          o->threads * (int64_t)(sizeof(bound) + sizeof(int)) + (int64_t)sizeof(double);
-    const int64_t fixed = o->threads * TILE * ((int64_t)D + GROUP) * (int64_t)sizeof(float);
+    const int64_t fixed = (int64_t)o->threads * TILE * ((int64_t)D + GROUP) * (int64_t)sizeof(float);
     int64_t n = o->memory > fixed ? (o->memory - fixed) / each : 1;
     n = n > BLOCK_MOST ? BLOCK_MOST : n < 1 ? 1 : n;
     if (n > GROUP)

@@ -208,9 +208,9 @@ static void warn_of_bad(const job *j, int64_t n, const table *t, const char *wha
 static void tell(const job *j, double seconds) {
     char pairs[32], rate[32], bytes[32], time[32];
     const double n = (double)j->query.rows.n * (double)j->index.rows.n;
-    const double blocks = (double)((j->query.rows.n + j->block - 1) / j->block);
+    const int64_t blocks = (j->query.rows.n + j->block - 1) / j->block;
     const double read =
-        blocks * (double)j->index.rows.n * j->index.rows.D * (double)mb_dtype_bytes(j->index.rows.dtype);
+        (double)blocks * (double)j->index.rows.n * j->index.rows.D * (double)mb_dtype_bytes(j->index.rows.dtype);
     seconds = seconds > 1e-6 ? seconds : 1e-6;
     warn_of_bad(j, j->bad_query, &j->query, "got no neighbours");
     warn_of_bad(j, j->bad_index, &j->index, "are nobody's neighbours");

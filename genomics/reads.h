@@ -122,7 +122,7 @@ typedef struct reads_out_options {
 } reads_out_options;
 
 /* header: is written, and borrowed until the end. */
-int reads_out_open(reads_out **out, const reads_out_options *o, sam_hdr_t *header, htsThreadPool *pool,
+int reads_out_open(reads_out **to, const reads_out_options *o, sam_hdr_t *header, htsThreadPool *pool,
                    mb_err *e) MB_MUST_USE;
 int reads_out_put(reads_out *out, const reads_batch *b, const reads_results *r, mb_err *e) MB_MUST_USE;
 /* Closes the library's file; ready[0..2) get what is to be committed, the index first (NULL when there is none). Frees

@@ -144,7 +144,7 @@ static int append_strings(const reads_table *t, const reads_batch *b, const read
     const size_t n = (size_t)r->n;
     int rc = MB_OK;
     for (size_t i = 0; rc == MB_OK && i < n; i++) {
-        row w;
+        row w = {0};
         rc = make_row(t, b, r, (int)i, &w, e);
         for (int c = 0; rc == MB_OK && c < NUMBERS; c++)
             number[(size_t)c * n + i] = w.number[c];
