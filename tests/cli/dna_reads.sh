@@ -6,7 +6,7 @@ need_program seqmamba
 dna=$bin/dna-mamba
 mkdir "$tmp/w" && cd "$tmp/w" || exit 1
 clean() { [ -z "$(ls | grep -E '^out|\.tmp\.' || :)" ]; }
-sed 's/"d_model": *64/"d_model": 16/; s/"n_layer": *4/"n_layer": 1/' "$top/genomics/models/demo/config.json" >c.json
+sed 's/"d_model": *64/"d_model": 16/; s/"n_layer": *4/"n_layer": 1/' "$top/tests/data/seeded/config.json" >c.json
 check "a small model" exits 0 "$bin/seqmamba" create c.json -o lm
 reads() { "$dna" reads "$1" -m lm --mask-stride 1 -q "${@:2}"; }
 
