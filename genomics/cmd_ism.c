@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "core/mem.h"
 #include "core/npy.h"
+#include "core/page.h"
 #include "core/provenance.h"
 #include "genomics/commands.h"
 #include "genomics/estimate.h"
@@ -20,7 +21,7 @@
 
 typedef struct ism_values {
     dna_context_values input;
-    char *model, *output, *label, *scratch, *flank;
+    char *model, *output, *label, *scratch, *flank, *report;
     int64_t mask_stride;
     int score, deletions, scheme, strand, picture, precision;
 } ism_values;
@@ -76,6 +77,7 @@ static const mb_option OPTIONS[] = {
         "These places: a BED file (0-based, half open; column 4 names the region, a - in column 6 has it "
         "read as its reverse complement), or one contig, contig:from or contig:from-to (1-based, inclusive, "
         "commas allowed). Unset: all contigs."),
+    MB_REPORT_OPTION(V),
     {0}};
 #undef OPTION
 #undef V
@@ -118,6 +120,7 @@ typedef struct job {
     picture *pictures; /* (regions) */
     int64_t rows;
     dna_counts letters;
+    mb_page *page; /* NULL: no report */
 } job;
 
 /* ---- what is asked for ----------------------------------------------------------------------------------------------
@@ -316,10 +319,12 @@ static int draw(job *j, const dna_region *r, const char *name, const dna_ism *m,
                               .effect = effect,
                               .importance = head ? "importance" : "importance, nats"};
     int rc = under && effect ? dna_ism_draw(&p, &f, e) : mb_fail(e, MB_NOMEM, "no memory for a picture");
-    if (rc == MB_OK && j->v->picture != PICTURE_PNG)
+    if (rc == MB_OK && (j->v->picture == PICTURE_SVG || j->v->picture == PICTURE_BOTH))
         rc = write_picture(j, p, region, MB_PICTURE_SVG, &j->pictures[region].svg, e);
-    if (rc == MB_OK && j->v->picture != PICTURE_SVG)
+    if (rc == MB_OK && (j->v->picture == PICTURE_PNG || j->v->picture == PICTURE_BOTH))
         rc = write_picture(j, p, region, MB_PICTURE_PNG, &j->pictures[region].png, e);
+    if (rc == MB_OK && j->page)
+        mb_page_picture(j->page, p, name);
     mb_picture_destroy(p);
     mb_free(place);
     mb_free(under);
@@ -341,7 +346,7 @@ static int run_region(job *j, int64_t region, mb_err *e) {
         rc = dna_ism_run(&m, &j->o, &c, e);
     if (rc == MB_OK)
         rc = put_rows(j, r, name, &m, e);
-    if (rc == MB_OK && j->v->picture != PICTURE_NONE)
+    if (rc == MB_OK && (j->v->picture != PICTURE_NONE || j->page))
         rc = draw(j, r, name, &m, region, e);
     dna_ism_fini(&m);
     dna_context_fini(&c);
@@ -367,8 +372,24 @@ static int open_tables(job *j, mb_err *e) {
     return rc == MB_OK ? put_titles(j, e) : rc;
 }
 
+static int begin_page(job *j, mb_err *e) {
+    int rc = dna_source_check_output(&j->source, j->v->report, e);
+    if (rc == MB_OK)
+        rc = mb_page_create(&j->page, "In-silico mutagenesis", e);
+    if (rc != MB_OK)
+        return rc;
+    mb_page_fact(j->page, "model", "%s", j->v->model);
+    mb_page_fact(j->page, "genome", "%s", j->run->args[0]);
+    mb_page_fact(j->page, "regions", "%" PRId64 " with %" PRId64 " bases", j->source.regions.n,
+                 dna_regions_bases(&j->source.regions));
+    mb_page_heading(j->page, "Figures");
+    return MB_OK;
+}
+
 static int make_outputs(job *j, double work, mb_err *e) {
     int rc = open_tables(j, e);
+    if (rc == MB_OK && j->v->report)
+        rc = begin_page(j, e);
     if (rc)
         return rc;
     j->o.how.forward.progress = mb_progress_start("ism", "bp", work);
@@ -404,6 +425,8 @@ static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
         rc = fill_provenance(j, p, e);
     if (rc == MB_OK && unlink(record) && errno != ENOENT)
         rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    if (rc == MB_OK && j->page)
+        rc = mb_page_write(j->page, p, j->v->report, e);
     for (int64_t i = 0; j->pictures && i < j->source.regions.n; i++) {
         rc = put_in_place(j->pictures[i].svg, rc, e);
         rc = put_in_place(j->pictures[i].png, rc, e);
@@ -470,6 +493,7 @@ static int run_ism(mb_run *run, mb_err *e) {
         rc = run->globals.dry_run ? print_plan(&j, work, e) : compute(&j, work, e);
     mb_free(j.prefix);
     mb_free(j.pictures);
+    mb_page_destroy(j.page);
     dna_head_fini(&j.head);
     dna_source_close(&j.source);
     mb_model_destroy(j.model);

@@ -14,10 +14,11 @@
 #include "genomics/partial.h"
 #include "genomics/reads.h"
 #include "genomics/result.h"
+#include "genomics/value_page.h"
 
 typedef struct reads_values {
     dna_input_values input;
-    char *model, *output, *tag_prefix, *scratch;
+    char *model, *output, *tag_prefix, *scratch, *report;
     double threshold;
     int64_t mask_stride, gzip;
     int what, format, filter_mode, existing_tags, index, scheme, softmax, strand, pool, precision;
@@ -91,6 +92,7 @@ static const mb_option OPTIONS[] = {
           .help = "Letters RYSWKMBDHV: taken as N and counted, or an error."),
     INPUT(batch, INT, .def = "1048576", .min = 1, .max = 1e12, .meta = "N",
           .help = "Run about so many bases together (and at most 4,096 reads). Does not change the results."),
+    MB_REPORT_OPTION(V),
     {0}};
 #undef INPUT
 #undef OPTION
@@ -140,6 +142,7 @@ typedef struct job {
     reads_table *table;
     double loglik;
     int64_t scored;
+    dna_value_sample sample; /* for the report */
 } job;
 
 /* ---- options --------------------------------------------------------------------------------------------------------
@@ -308,6 +311,7 @@ static int put_batch(job *j, const reads_batch *b, mb_err *e) {
     for (int i = 0; rc == MB_OK && r.bits && i < r.n; i++) {
         j->loglik += r.loglik[i];
         j->scored += r.scored[i];
+        rc = j->v->report ? dna_value_sample_add(&j->sample, r.bits[i], e) : MB_OK;
     }
     if (rc == MB_OK)
         rc = j->out ? reads_out_put(j->out, b, &r, e) : reads_table_put(j->table, b, &r, e);
@@ -329,6 +333,8 @@ static int run_batches(job *j, mb_err *e) {
 
 static int open_output(job *j, const reads_out_options *o, const reads_table_options *t, mb_err *e) {
     int rc = dna_check_output(j->v->output, &j->files, e);
+    if (rc == MB_OK && j->v->report)
+        rc = dna_check_output(j->v->report, &j->files, e);
     if (rc == MB_OK && !(j->header = sam_hdr_dup(reads_in_header(j->in))))
         rc = mb_fail(e, MB_NOMEM, "no memory for a header");
     if (rc != MB_OK)
@@ -352,6 +358,26 @@ static int fill_provenance(const job *j, mb_provenance *p, mb_err *e) {
     return rc;
 }
 
+static int write_page(const job *j, mb_provenance *p, mb_err *e) {
+    const reads_counts c = reads_in_count(j->in);
+    mb_page *page = NULL;
+    int rc = mb_page_create(&page, "Reads", e);
+    if (rc == MB_OK) {
+        mb_page_fact(page, "model", "%s", j->v->model);
+        mb_page_fact(page, "input", "%s", j->run->args[0]);
+        mb_page_fact(page, "reads", "%" PRId64, c.reads);
+        mb_page_fact(page, "run", "%" PRId64 " of %" PRId64 " bases", c.taken, c.bases);
+        mb_page_fact(page, "passed over", "%" PRId64, c.passed_over);
+        mb_page_fact(page, "without bases", "%" PRId64, c.empty);
+        if (j->v->what == READS_SCORE && j->scored)
+            mb_page_fact(page, "bits per base", "%.4f", -j->loglik / ((double)j->scored * log(2)));
+        dna_value_sample_put(&j->sample, page, "bits per base that the model needs", "reads");
+        rc = mb_page_write(page, p, j->v->report, e);
+    }
+    mb_page_destroy(page);
+    return rc;
+}
+
 /* HDF5 is put in place by its own module: run.json of an earlier run goes before. */
 static int remove_record(const job *j, mb_err *e) {
     char *record = mb_asprintf("%s.run.json", j->v->output);
@@ -366,6 +392,8 @@ static int finish(job *j, mb_provenance *p, int rc, mb_err *e) {
     mb_out *ready[2] = {NULL, NULL};
     if (rc == MB_OK)
         rc = fill_provenance(j, p, e);
+    if (rc == MB_OK && j->v->report)
+        rc = write_page(j, p, e);
     if (rc == MB_OK && j->format == READS_HDF5)
         rc = remove_record(j, e);
     if (rc != MB_OK) {
@@ -431,6 +459,7 @@ static int run_reads(mb_run *run, mb_err *e) {
         rc = open_input(&j, e);
     if (rc == MB_OK)
         rc = run->globals.dry_run ? dry_run(&j, e) : compute(&j, e);
+    dna_value_sample_fini(&j.sample);
     reads_in_close(j.in);
     if (j.header)
         sam_hdr_destroy(j.header);

@@ -15,10 +15,11 @@
 #include "genomics/score.h"
 #include "genomics/track.h"
 #include "genomics/track_out.h"
+#include "genomics/value_page.h"
 
 typedef struct track_values {
     dna_context_values input;
-    char *model, *output, *label, *scratch;
+    char *model, *output, *label, *scratch, *report;
     int64_t mask_stride, flank, window, stride;
     int track, scheme, strand, precision;
 } track_values;
@@ -70,6 +71,7 @@ static const mb_option OPTIONS[] = {
         "Only these places: a BED file (0-based, half open), or one contig, contig:from or contig:from-to "
         "(1-based, inclusive, commas allowed). Regions that touch or overlap are run as one; strands are "
         "not looked at, a track is of the forward strand. Unset: all contigs, each in one piece."),
+    MB_REPORT_OPTION(V),
     {0}};
 #undef OPTION
 #undef V
@@ -106,7 +108,8 @@ typedef struct job {
     dna_profile_options profile;
     dna_track_out *out;
     dna_track_sums sums;
-    int64_t contig; /* of the region at work */
+    dna_value_sample sample; /* for the report */
+    int64_t contig;          /* of the region at work */
     dna_counts letters;
 } job;
 
@@ -241,7 +244,10 @@ static int set_up(job *j, mb_run *run, mb_err *e) {
 
 static int put_values(void *user, int64_t start, int64_t span, const float *value, int64_t n, mb_err *e) {
     job *j = user;
-    return dna_track_put(j->out, j->contig, start, span, value, n, e);
+    int rc = MB_OK;
+    for (int64_t i = 0; rc == MB_OK && j->v->report && i < n; i++)
+        rc = dna_value_sample_add(&j->sample, value[i], e);
+    return rc == MB_OK ? dna_track_put(j->out, j->contig, start, span, value, n, e) : rc;
 }
 
 static int run_region(job *j, const dna_region *r, mb_err *e) {
@@ -272,6 +278,8 @@ static int zooms_fit(const job *j) {
 static int make_track(job *j, double work, mb_err *e) {
     int format;
     int rc = dna_source_check_output(&j->source, j->v->output, e);
+    if (rc == MB_OK && j->v->report)
+        rc = dna_source_check_output(&j->source, j->v->report, e);
     if (rc == MB_OK)
         rc = dna_track_format_of(j->v->output, &format, e);
     if (rc == MB_OK)
@@ -299,15 +307,39 @@ static int fill_provenance(const job *j, mb_provenance *p, mb_err *e) {
     return rc;
 }
 
+static int write_page(const job *j, mb_provenance *p, mb_err *e) {
+    static const char *const OF[] = {"entropy, bits", "log p(base) - log p(likeliest other), nats",
+                                     "p(base of the genome)", "answer"};
+    mb_page *page = NULL;
+    int rc = mb_page_create(&page, "A track along a genome", e);
+    if (rc == MB_OK) {
+        mb_page_fact(page, "model", "%s", j->v->model);
+        mb_page_fact(page, "genome", "%s", j->run->args[0]);
+        mb_page_fact(page, "track", "%s: %s", j->v->output,
+                     is_head(j) ? j->head.label[j->windows.label] : OF[j->v->track]);
+        mb_page_fact(page, "regions", "%" PRId64, j->source.regions.n);
+        mb_page_fact(page, "bases with a value", "%" PRId64, j->sums.bases);
+        mb_page_fact(page, "mean", "%.5g, from %.5g to %.5g", j->sums.sum / (double)j->sums.bases, j->sums.least,
+                     j->sums.most);
+        dna_value_sample_put(&j->sample, page, OF[j->v->track], is_head(j) ? "windows" : "bases");
+        rc = mb_page_write(page, p, j->v->report, e);
+    }
+    mb_page_destroy(page);
+    return rc;
+}
+
 /* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
     const int to_file = !dna_path_is_direct(j->v->output);
     char *record = to_file ? mb_asprintf("%s.run.json", j->v->output) : NULL;
-    if (rc == MB_OK && to_file) {
-        if (!record)
-            rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
-        else if (j->sums.bases > 0 && (rc = fill_provenance(j, p, e)) == MB_OK && unlink(record) && errno != ENOENT)
+    if (rc == MB_OK && to_file && !record)
+        rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+    if (rc == MB_OK && j->sums.bases > 0) {
+        rc = fill_provenance(j, p, e);
+        if (rc == MB_OK && record && unlink(record) && errno != ENOENT)
             rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+        if (rc == MB_OK && j->v->report)
+            rc = write_page(j, p, e);
     }
     if (rc == MB_OK)
         rc = dna_track_commit(j->out, e);
@@ -376,6 +408,7 @@ static int run_track(mb_run *run, mb_err *e) {
         rc = run->globals.dry_run ? print_plan(&j, work, e) : compute(&j, work, e);
     mb_free(j.name);
     mb_free(j.length);
+    dna_value_sample_fini(&j.sample);
     dna_head_fini(&j.head);
     dna_source_close(&j.source);
     mb_model_destroy(j.model);

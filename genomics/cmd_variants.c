@@ -15,6 +15,7 @@
 #include "genomics/commands.h"
 #include "genomics/input_options.h"
 #include "genomics/partial.h"
+#include "genomics/value_page.h"
 #include "genomics/variants.h"
 
 #define V variants_values
@@ -159,6 +160,7 @@ static const mb_option OPTIONS[] = {
      .offset = offsetof(V, scratch),
      .meta = "FOLDER",
      .help = "Where scratch files go when windows do not fit --memory. Unset: $TMPDIR, or /tmp."},
+    MB_REPORT_OPTION(V),
     {0}};
 #undef V
 
@@ -204,6 +206,7 @@ typedef struct job {
     variants_totals scanned, done;
     variants_source_counts counts;
     double seconds;
+    dna_value_sample sample[DNA_EFFECTS]; /* for the report */
 } job;
 
 static int parse_scores(const char *list, unsigned *wanted, mb_err *e) {
@@ -268,6 +271,8 @@ static int check_values(job *j, mb_err *e) {
     j->files = (dna_items_options){.inputs = j->run->args,
                                    .n_inputs = 1,
                                    .reader = {.regions = v->contig_map, .alignment = {.reference = v->reference}}};
+    if (j->s.format >= 0 && v->report && (rc = dna_check_output(v->report, &j->files, e)))
+        return rc;
     return j->s.format < 0 ? j->s.format : dna_check_output(v->output, &j->files, e);
 }
 
@@ -336,6 +341,9 @@ static int scan(job *j, mb_err *e) {
 
 static int write_batch(job *j, dna_vcf *vcf, const variants_batch *b, mb_err *e) {
     int rc = MB_OK;
+    for (int64_t i = 0; !rc && j->v->report && i < b->n_effect; i++)
+        for (int k = 0; !rc && k < DNA_EFFECTS; k++)
+            rc = dna_value_sample_add(&j->sample[k], b->effect[i].value[k], e);
     for (int64_t i = 0; !rc && i < b->n; i++) {
         if (j->tsv) {
             rc = variants_tsv_lines(&j->s, vcf, b, i, j->tsv, e);
@@ -408,23 +416,6 @@ static int commit_output(job *j, int rc, mb_err *e) {
     return dna_vcf_out_commit(j->vcf, e);
 }
 
-/* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
-static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
-    const int to_file = !dna_path_is_direct(j->v->output); /* a pipe or a device has no neighbour */
-    char *record = to_file ? mb_asprintf("%s.run.json", j->v->output) : NULL;
-    if (!rc && to_file) {
-        if (!record)
-            rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
-        else if (!(rc = fill_provenance(j, p, e)) && unlink(record) && errno != ENOENT)
-            rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
-    }
-    rc = commit_output(j, rc, e);
-    if (!rc && record)
-        rc = mb_provenance_write(p, record, e);
-    mb_free(record);
-    return rc;
-}
-
 /* "12 SNV, 3 deletion" into out. */
 static const char *list_counts(const int64_t *count, const char *const *name, int first, int n, char *out,
                                size_t size) {
@@ -434,6 +425,49 @@ static const char *list_counts(const int64_t *count, const char *const *name, in
         if (count[i])
             used += (size_t)snprintf(out + used, size - used, "%s%" PRId64 " %s", used ? ", " : "", count[i], name[i]);
     return *out ? out : "none";
+}
+
+static int write_page(const job *j, mb_provenance *p, mb_err *e) {
+    static const char *const OF[DNA_EFFECTS] = {"llr, nats", "pll, nats", "l2", "cosine"};
+    char kinds[256], reasons[512];
+    mb_page *page = NULL;
+    int rc = mb_page_create(&page, "Effects of variants", e);
+    if (rc == MB_OK) {
+        mb_page_fact(page, "model", "%s", j->v->model);
+        mb_page_fact(page, "variants", "%s", j->run->args[0]);
+        mb_page_fact(page, "reference", "%s", j->v->reference);
+        mb_page_fact(page, "records", "%" PRId64 " with %" PRId64 " ALTs", j->done.records, j->done.alts);
+        mb_page_fact(page, "scored", "%" PRId64 ": %s", j->done.scored,
+                     list_counts(j->done.scored_of, dna_allele_kind_name, 0, DNA_ALLELE_KINDS, kinds, sizeof kinds));
+        mb_page_fact(page, "not scored", "%s",
+                     list_counts(j->done.reason, dna_reason_name, 1, DNA_REASONS, reasons, sizeof reasons));
+        mb_page_fact(page, "REF not in the reference", "%" PRId64, j->counts.mismatches);
+        mb_page_heading(page, "Scores");
+        for (int k = 0; k < DNA_EFFECTS; k++)
+            dna_value_sample_put(&j->sample[k], page, OF[k], "ALTs");
+        rc = mb_page_write(page, p, j->v->report, e);
+    }
+    mb_page_destroy(page);
+    return rc;
+}
+
+/* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
+static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
+    const int to_file = !dna_path_is_direct(j->v->output); /* a pipe or a device has no neighbour */
+    char *record = to_file ? mb_asprintf("%s.run.json", j->v->output) : NULL;
+    if (!rc && to_file && !record)
+        rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+    if (!rc && (record || j->v->report))
+        rc = fill_provenance(j, p, e);
+    if (!rc && record && unlink(record) && errno != ENOENT)
+        rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    if (!rc && j->v->report)
+        rc = write_page(j, p, e);
+    rc = commit_output(j, rc, e);
+    if (!rc && record)
+        rc = mb_provenance_write(p, record, e);
+    mb_free(record);
+    return rc;
 }
 
 static void report(const job *j) {
@@ -501,6 +535,8 @@ static int run_variants(mb_run *run, mb_err *e) {
         print_plan(&j);
     else if (!rc)
         rc = compute(&j, e);
+    for (int k = 0; k < DNA_EFFECTS; k++)
+        dna_value_sample_fini(&j.sample[k]);
     dna_contig_map_fini(&j.s.map);
     dna_genome_close(j.s.genome);
     mb_model_destroy(j.model);

@@ -2,58 +2,33 @@
 #include "genomics/score_page.h"
 
 #include <inttypes.h>
-#include <math.h>
-
-#include "core/mem.h"
-
-enum { LEAST_BINS = 8, MOST_BINS = 40, MOST_POINTS = 5000 };
 
 int score_page_add(score_page *p, double bits, double order0, mb_err *e) {
-    if (p->n == p->capacity) {
-        const int64_t room = p->capacity ? 2 * p->capacity : 256;
-        double *b = mb_realloc_array(p->bits, (size_t)room, sizeof *b);
-        if (b)
-            p->bits = b;
-        double *o = b ? mb_realloc_array(p->order0, (size_t)room, sizeof *o) : NULL;
-        if (!o)
-            return mb_fail(e, MB_NOMEM, "no memory for a report of %" PRId64 " sequences", p->n);
-        p->order0 = o;
-        p->capacity = room;
+    if (p->n < SCORE_PAGE_POINTS) {
+        p->bits[p->n] = bits;
+        p->order0[p->n] = order0;
     }
-    p->bits[p->n] = bits;
-    p->order0[p->n++] = order0;
-    return MB_OK;
+    p->n++;
+    return dna_value_sample_add(&p->spread, bits, e);
 }
 
 void score_page_fini(score_page *p) {
-    mb_free(p->bits);
-    mb_free(p->order0);
-    *p = (score_page){0};
+    dna_value_sample_fini(&p->spread);
 }
 
 static void put_charts(mb_page *page, const score_page *p) {
-    double x[MOST_BINS], count[MOST_BINS];
-    const double wanted = 2 * sqrt((double)p->n);
-    const int bins = wanted < LEAST_BINS ? LEAST_BINS : wanted > MOST_BINS ? MOST_BINS : (int)wanted;
-    const mb_series bars = {.kind = MB_SERIES_BARS, .x = x, .y = count, .n = bins};
-    const mb_chart spread = {.title = "Bits per base",
-                             .x_label = "bits per base that the model needs",
-                             .y_label = "sequences",
-                             .series = &bars,
-                             .n_series = 1};
-    const int64_t shown = p->n < MOST_POINTS ? p->n : MOST_POINTS;
+    const int64_t shown = p->n < SCORE_PAGE_POINTS ? p->n : SCORE_PAGE_POINTS;
     const mb_series points = {.kind = MB_SERIES_POINTS, .x = p->order0, .y = p->bits, .n = shown};
     const mb_chart beside = {.title = "Beside the letters' own entropy",
                              .x_label = "entropy of the sequence's letters, bits",
                              .y_label = "bits per base, model",
                              .series = &points,
                              .n_series = 1};
-    (void)mb_histogram(p->bits, p->n, bins, x, count);
     mb_page_heading(page, "Sequences");
-    mb_page_chart(page, &spread);
+    dna_value_sample_put(&p->spread, page, "bits per base that the model needs", "sequences");
     mb_page_chart(page, &beside);
     if (shown < p->n)
-        mb_page_text(page, "The second chart shows the first %d sequences.", MOST_POINTS);
+        mb_page_text(page, "The second chart shows the first %d sequences.", SCORE_PAGE_POINTS);
 }
 
 int score_page_write(const score_page *p, const score_summary *s, mb_provenance *record, const char *path, mb_err *e) {

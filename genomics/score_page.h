@@ -2,11 +2,15 @@
 #ifndef DNA_SCORE_PAGE_H
 #define DNA_SCORE_PAGE_H
 #include <stdint.h>
-#include "core/page.h"
+#include "genomics/value_page.h"
 
-typedef struct score_page { /* two numbers a sequence */
-    double *bits, *order0;  /* (n) bits per base of the model, and of the sequence's own letters */
-    int64_t n, capacity;
+enum { SCORE_PAGE_POINTS = 5000 };
+
+typedef struct score_page { /* zero to begin with */
+    double bits[SCORE_PAGE_POINTS],
+        order0[SCORE_PAGE_POINTS]; /* of the first sequences: of the model, of the letters */
+    int64_t n;                     /* sequences */
+    dna_value_sample spread;
 } score_page;
 
 typedef struct score_summary {

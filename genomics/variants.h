@@ -10,7 +10,7 @@
 #include "genomics/vcf.h"
 
 typedef struct variants_values {
-    char *model, *reference, *output, *score, *contig_map, *prefix, *scratch;
+    char *model, *reference, *output, *score, *contig_map, *prefix, *scratch, *report;
     int64_t window, mask_stride, span;
     int format, scheme, strand, indels, normalize, ref_mismatch, missing_contig, alphabet, n_as, lower_case, precision;
 } variants_values;

@@ -9,14 +9,31 @@ check "train" exits 0 "$m" train genomics/data/lambda.fa.gz -o "$tmp/run" -m cad
     --steps 6 --batch-tokens 1k --evaluate-every 2 --log-every 1
 check "finetune" exits 0 "$m" finetune genomics/data/phages.tsv -m "$tmp/run" -o "$tmp/tuned" --epochs 1
 check "evaluate" exits 0 "$m" evaluate genomics/data/phages.tsv -m "$tmp/tuned" -o "$tmp/again"
+check "variants" exits 0 "$m" variants genomics/data/phix174.vcf -r genomics/data/phix174.fa -m $demo --score llr,l2 --window 128 \
+    -o "$tmp/v.vcf" --report "$tmp/variants.html"
+check "track" exits 0 "$m" track genomics/data/phix174.fa -m $demo --regions NC_001422.1:1-600 --mask-stride 2 -o "$tmp/t.bedgraph" \
+    --report "$tmp/track.html"
+check "reads" exits 0 "$m" reads genomics/data/phix174.fa -m $demo --mask-stride 2 -o "$tmp/r.bam" --report "$tmp/reads.html"
+pages=(score variants track reads)
+run "$m" ism genomics/data/phix174.fa -m $demo --regions NC_001422.1:301-330 --flank 50 -o "$tmp/ism" --report "$tmp/ism.html"
+if has "$err" cairo; then
+    skip "ism: this build draws no pictures"
+else
+    check "ism" test "$status" = 0
+    check "its picture is in the page" grep -q 'data:image/svg+xml;base64' "$tmp/ism.html"
+    pages+=(ism)
+fi
 check "a report over the input is refused" exits 2 "$m" score genomics/data/phix174.fa -m $demo -o "$tmp/t.tsv" --report genomics/data/phix174.fa
+check "so for variants" exits 2 "$m" variants genomics/data/phix174.vcf -r genomics/data/phix174.fa -m $demo -o "$tmp/w.vcf" \
+    --report genomics/data/phix174.vcf
 check "and in no folder" exits 74 "$m" score genomics/data/phix174.fa -m $demo -o "$tmp/t.tsv" --report "$tmp/no/where.html"
 check "then there is no table either" test ! -e "$tmp/t.tsv"
 browser=''
 for b in chromium chromium-browser google-chrome; do
     [ -n "$browser" ] || browser=$(command -v $b)
 done
-pages=("$tmp/score.html" "$tmp/run/report.html" "$tmp/tuned/report.html" "$tmp/again/report.html")
+pages=("${pages[@]/%/.html}" run/report.html tuned/report.html again/report.html)
+pages=("${pages[@]/#/$tmp/}")
 for page in "${pages[@]}"; do
     check "${page#"$tmp"/} names its run" grep -q 'Record of the run' "$page"
     if [ -z "$browser" ]; then
