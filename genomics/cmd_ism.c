@@ -213,7 +213,7 @@ static int check_options(job *j, mb_err *e) {
     if (j->v->picture != PICTURE_NONE && !mb_picture_available()) {
         mb_picture *none;
         int rc = mb_picture_create(&none, 1, 1, e); /* says what to install */
-        return rc ? mb_err_context(e, "--picture none does without") : MB_OK;
+        return rc ? mb_err_context(e, "pictures (--picture none leaves them out)") : MB_OK;
     }
     return MB_OK;
 }
