@@ -102,6 +102,18 @@ static int check_format(const reads_in *in, mb_err *e) {
                    "%s: holds no reads; expected SAM, BAM, CRAM, FASTQ or FASTA", shown(in));
 }
 
+/* Decompression ahead of the reader. The library's thread of a BGZF file ends when it meets damage, and whoever then
+ * asks it whether the end marker is there, or to go elsewhere, waits for ever: so it is begun only when the header and
+ * the marker have been seen, and not where regions make it jump. Text is parsed by the reader itself, which keeps the
+ * place of an error. */
+static int add_threads(reads_in *in, htsThreadPool *pool, mb_err *e) {
+    const int format = in->in->format.format, to_the_end = !in->iterator && strcmp(in->path, "-") != 0;
+    if (!pool || !(format == cram || (format == bam && to_the_end)))
+        return MB_OK;
+    return hts_set_thread_pool(in->in, pool) == 0 ? MB_OK
+                                                  : mb_fail(e, MB_NOMEM, "%s: no threads to read it with", shown(in));
+}
+
 static int open_file(reads_in *in, htsThreadPool *pool, mb_err *e) {
     const char *reference = in->o->alignment.reference;
     setenv("REF_PATH", "/nonexistent", 0);
@@ -119,15 +131,12 @@ static int open_file(reads_in *in, htsThreadPool *pool, mb_err *e) {
     if (reference && hts_set_fai_filename(in->in, reference) != 0)
         return mb_fail(e, MB_IO, "%s: cannot be used as reference (is it an uncompressed or BGZF FASTA file?)",
                        reference);
-    /* Text is parsed by the reader itself: the library's threads would lose the place of an error. */
-    if (pool && (in->in->format.format == bam || in->in->format.format == cram) &&
-        hts_set_thread_pool(in->in, pool) != 0)
-        return mb_fail(e, MB_NOMEM, "%s: no threads to read it with", shown(in));
     if (!(in->header = sam_hdr_read(in->in)))
         return mb_fail(e, MB_FORMAT, "%s: damaged header", shown(in));
     if (hts_check_EOF(in->in) == 0)
         return mb_fail(e, MB_FORMAT, "%s: the end marker is missing, so the file is cut short", shown(in));
-    return in->o->regions ? open_regions(in, e) : MB_OK;
+    rc = in->o->regions ? open_regions(in, e) : MB_OK;
+    return rc == MB_OK ? add_threads(in, pool, e) : rc;
 }
 
 int reads_in_open(reads_in **out, const char *path, const reads_in_options *o, const dna_alphabet *a,

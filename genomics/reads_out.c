@@ -23,12 +23,15 @@ struct reads_out {
 };
 
 /* The cause of a failed write, which may have happened in a thread of the library: asked for again, into a file that is
- * about to be given up. */
+ * about to be given up, or a device; not into a pipe, whose reader would get it. */
 static int fail_write(const reads_out *out, mb_err *e) {
     static const char zeros[1 << 16];
-    const int cause = errno, direct = dna_path_is_direct(out->o->path);
+    const int cause = errno, fd = mb_out_fd(out->data);
+    struct stat s;
+    const int asks = fstat(fd, &s) == 0 && !S_ISFIFO(s.st_mode) && !S_ISSOCK(s.st_mode);
+    (void)!lseek(fd, 0, SEEK_END);
     errno = 0;
-    if (!direct && write(mb_out_fd(out->data), zeros, sizeof zeros) == (ssize_t)sizeof zeros)
+    if (asks && write(fd, zeros, sizeof zeros) == (ssize_t)sizeof zeros)
         errno = 0;
     if (!errno)
         errno = cause;

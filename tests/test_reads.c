@@ -534,6 +534,44 @@ static void damaged(void **state) {
     free(out);
 }
 
+/* Files with the end marker in place and damage before it, read with threads: an error, and soon. */
+static void damaged_with_threads(void **state) {
+    (void)state;
+    char *records = calloc(1, 400000), *text = calloc(1, 410000);
+    assert_true(records && text);
+    size_t at = 0;
+    for (int i = 0; i < 1500; i++) {
+        char letters[101];
+        for (int k = 0; k < 100; k++)
+            letters[k] = "ACGT"[(unsigned)(i * 7919 + k * k * 31 + (i * k) % 13) >> 2 & 3];
+        letters[100] = 0;
+        at += (size_t)sprintf(records + at, "r%d\t4\t*\t0\t0\t*\t*\t0\t0\t%s\t*\n", i, letters);
+    }
+    sprintf(text, HEADER "%s", "unsorted", records);
+    const char *in = scratch_alignment("big.bam", text, 0);
+    char *out = strdup(scratch_path("big.out.bam"));
+    const long size = scratch_size(in);
+    char *bytes = scratch_read(in, NULL);
+    succeeds(reads(in, out, "--threads", "3", "--mask-stride", "1", NULL));
+    assert_int_equal(count_reads(out), 1500);
+    for (long n = 100; n < size; n += size / 40) {
+        char *cut = malloc((size_t)n + 28);
+        assert_non_null(cut);
+        memcpy(cut, bytes, (size_t)n);
+        memcpy(cut + n, bytes + size - 28, 28);
+        remove(out);
+        alarm(60); /* a reader that waits for ever ends the test */
+        assert_true(reads(scratch_bytes("mid.bam", cut, (size_t)n + 28), out, "--threads", "3", NULL) != MB_OK);
+        alarm(0);
+        assert_true(scratch_size(out) < 0);
+        free(cut);
+    }
+    free(records);
+    free(text);
+    free(bytes);
+    free(out);
+}
+
 static int finish_some(const char *in, int64_t batch, int *n) {
     const reads_in_options o = {.batch_tokens = batch, .batch_items = 3, .keep = 1};
     reads_in *r = NULL;
@@ -636,10 +674,17 @@ static int finish(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scores),  cmocka_unit_test(headers),  cmocka_unit_test(embeddings),
-        cmocka_unit_test(classes), cmocka_unit_test(regions),  cmocka_unit_test(indexes),
-        cmocka_unit_test(fastq),   cmocka_unit_test(damaged),  cmocka_unit_test(batches_and_memory),
-        cmocka_unit_test(refused), cmocka_unit_test(untouched)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(scores),
+                                       cmocka_unit_test(headers),
+                                       cmocka_unit_test(embeddings),
+                                       cmocka_unit_test(classes),
+                                       cmocka_unit_test(regions),
+                                       cmocka_unit_test(indexes),
+                                       cmocka_unit_test(fastq),
+                                       cmocka_unit_test(damaged),
+                                       cmocka_unit_test(damaged_with_threads),
+                                       cmocka_unit_test(batches_and_memory),
+                                       cmocka_unit_test(refused),
+                                       cmocka_unit_test(untouched)};
     return cmocka_run_group_tests(tests, prepare, finish);
 }
