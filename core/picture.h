@@ -23,7 +23,8 @@ typedef struct mb_text_style {
     int upwards; /* turned by a quarter, reading from bottom to top */
 } mb_text_style;
 
-/* A shape in the unit square: ops 'M' and 'L' take one point of xy, 'C' three (a Bezier curve), 'Z' none. */
+/* A shape in the unit square, which has to outlive the pictures it is drawn in: ops 'M' and 'L' take one point of xy,
+ * 'C' three (a Bezier curve), 'Z' none. */
 typedef struct mb_outline {
     const char *ops;
     const double *xy;

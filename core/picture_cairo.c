@@ -1,6 +1,7 @@
-/* Pictures through cairo: a recording surface, played back onto an SVG or an image surface whose bytes go to an mb_out.
- * Text is cairo's own ("toy") text in a sans-serif face. Refuses pictures without area or with more than MAX_PIXELS at
- * the scale asked for. */
+/* Pictures through cairo: a list of what was drawn, played back onto an SVG or an image surface whose bytes go to an
+ * mb_out (a list of our own, since cairo 1.16 leaks a recording surface that was played onto an SVG one). Text is
+ * cairo's own ("toy") text in a sans-serif face. Refuses pictures without area or with more than MAX_PIXELS at the
+ * scale asked for. */
 #include "core/picture.h"
 
 #include <cairo-svg.h>
@@ -13,11 +14,23 @@
 #define MAX_SIDE   30000.0 /* an image surface holds 32767 pixels each way */
 #define MAX_PIXELS 2e8
 
+typedef struct stroke { /* one drawing call */
+    enum { RECT, LINE, OUTLINE, TEXT } kind;
+    double x, y, width, height; /* LINE: from (x,y) to (width,height) */
+    double thick;
+    mb_colour colour;
+    const mb_outline *shape;
+    mb_text_style style;
+    char *text;
+} stroke;
+
 struct mb_picture {
-    cairo_surface_t *record;
-    cairo_t *pen;
     double width, height;
-    int no_memory; /* a text was lost */
+    stroke *stroke; /* (n) in the order drawn */
+    size_t n, capacity;
+    int failed;             /* a call found no memory */
+    cairo_surface_t *small; /* for measuring text */
+    cairo_t *ruler;
 };
 
 int mb_picture_available(void) {
@@ -28,6 +41,21 @@ static int fail_cairo(cairo_status_t s, const char *what, mb_err *e) {
     return mb_fail(e, s == CAIRO_STATUS_NO_MEMORY ? MB_NOMEM : MB_FAIL, "%s: %s", what, cairo_status_to_string(s));
 }
 
+static void add(mb_picture *p, const stroke *s) {
+    if (p->n == p->capacity) {
+        const size_t capacity = p->capacity ? 2 * p->capacity : 64;
+        stroke *grown = mb_realloc_array(p->stroke, capacity, sizeof *grown);
+        if (!grown) {
+            p->failed = 1;
+            mb_free(s->text);
+            return;
+        }
+        p->stroke = grown;
+        p->capacity = capacity;
+    }
+    p->stroke[p->n++] = *s;
+}
+
 int mb_picture_create(mb_picture **out, double width, double height, mb_err *e) {
     *out = NULL;
     if (!(width >= 1 && height >= 1 && width <= MAX_SIDE && height <= MAX_SIDE))
@@ -35,12 +63,11 @@ int mb_picture_create(mb_picture **out, double width, double height, mb_err *e) 
     mb_picture *p = mb_calloc(1, sizeof *p);
     if (!p)
         return mb_fail(e, MB_NOMEM, "no memory for a picture");
-    const cairo_rectangle_t area = {0, 0, width, height};
     *p = (mb_picture){.width = width, .height = height};
-    p->record = cairo_recording_surface_create(CAIRO_CONTENT_COLOR_ALPHA, &area);
-    p->pen = cairo_create(p->record);
-    if (cairo_status(p->pen)) {
-        int rc = fail_cairo(cairo_status(p->pen), "a picture cannot be made", e);
+    p->small = cairo_image_surface_create(CAIRO_FORMAT_A8, 1, 1);
+    p->ruler = cairo_create(p->small);
+    if (cairo_status(p->ruler)) {
+        int rc = fail_cairo(cairo_status(p->ruler), "a picture cannot be made", e);
         mb_picture_destroy(p);
         return rc;
     }
@@ -52,58 +79,48 @@ int mb_picture_create(mb_picture **out, double width, double height, mb_err *e) 
 void mb_picture_destroy(mb_picture *p) {
     if (!p)
         return;
-    cairo_destroy(p->pen);
-    cairo_surface_destroy(p->record);
+    for (size_t i = 0; i < p->n; i++)
+        mb_free(p->stroke[i].text);
+    mb_free(p->stroke);
+    cairo_destroy(p->ruler);
+    cairo_surface_destroy(p->small);
     mb_free(p);
 }
 
-static void dip(mb_picture *p, mb_colour c) {
-    cairo_set_source_rgb(p->pen, c.r, c.g, c.b);
-}
-
 void mb_picture_rect(mb_picture *p, double x, double y, double width, double height, mb_colour fill) {
-    dip(p, fill);
-    cairo_rectangle(p->pen, x, y, width, height);
-    cairo_fill(p->pen);
+    add(p, &(stroke){.kind = RECT, .x = x, .y = y, .width = width, .height = height, .colour = fill});
 }
 
 void mb_picture_line(mb_picture *p, double x0, double y0, double x1, double y1, double width, mb_colour colour) {
-    dip(p, colour);
-    cairo_set_line_width(p->pen, width);
-    cairo_move_to(p->pen, x0, y0);
-    cairo_line_to(p->pen, x1, y1);
-    cairo_stroke(p->pen);
+    add(p, &(stroke){.kind = LINE, .x = x0, .y = y0, .width = x1, .height = y1, .thick = width, .colour = colour});
 }
 
 void mb_picture_outline(mb_picture *p, const mb_outline *shape, double x, double y, double width, double height,
                         mb_colour fill) {
+    if (width != 0 && height != 0) /* a matrix without inverse would stick as an error */
+        add(p, &(stroke){
+                   .kind = OUTLINE, .x = x, .y = y, .width = width, .height = height, .shape = shape, .colour = fill});
+}
+
+static void trace(cairo_t *pen, const mb_outline *shape) {
     const double *at = shape->xy;
-    if (!(width != 0 && height != 0)) /* a matrix without inverse would stick as an error */
-        return;
-    cairo_save(p->pen);
-    cairo_translate(p->pen, x, y);
-    cairo_scale(p->pen, width, height);
     for (const char *op = shape->ops; *op; op++)
         switch (*op) {
         case 'M':
-            cairo_move_to(p->pen, at[0], at[1]);
+            cairo_move_to(pen, at[0], at[1]);
             at += 2;
             break;
         case 'L':
-            cairo_line_to(p->pen, at[0], at[1]);
+            cairo_line_to(pen, at[0], at[1]);
             at += 2;
             break;
         case 'C':
-            cairo_curve_to(p->pen, at[0], at[1], at[2], at[3], at[4], at[5]);
+            cairo_curve_to(pen, at[0], at[1], at[2], at[3], at[4], at[5]);
             at += 6;
             break;
         default:
-            cairo_close_path(p->pen);
+            cairo_close_path(pen);
         }
-    dip(p, fill);
-    cairo_set_fill_rule(p->pen, CAIRO_FILL_RULE_EVEN_ODD);
-    cairo_fill(p->pen);
-    cairo_restore(p->pen);
 }
 
 /* ---- text -----------------------------------------------------------------------------------------------------------
@@ -140,44 +157,37 @@ static char *clean(const char *text) {
     return copy;
 }
 
-static void choose_font(mb_picture *p, const mb_text_style *s) {
-    cairo_select_font_face(p->pen, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
+static void choose_font(cairo_t *pen, const mb_text_style *s) {
+    cairo_select_font_face(pen, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
                            s->bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-    cairo_set_font_size(p->pen, s->size);
+    cairo_set_font_size(pen, s->size);
 }
 
 double mb_picture_text_width(mb_picture *p, const mb_text_style *style, const char *text) {
     cairo_text_extents_t t = {0};
     char *copy = clean(text);
     if (copy) {
-        choose_font(p, style);
-        cairo_text_extents(p->pen, copy, &t);
+        choose_font(p->ruler, style);
+        cairo_text_extents(p->ruler, copy, &t);
+    } else {
+        p->failed = 1;
     }
-    p->no_memory |= !copy;
     mb_free(copy);
     return t.x_advance;
 }
 
 void mb_picture_text(mb_picture *p, double x, double y, const mb_text_style *style, const char *text) {
-    const double width = mb_picture_text_width(p, style, text);
     char *copy = clean(text);
-    if (copy) {
-        cairo_save(p->pen);
-        cairo_translate(p->pen, x, y);
-        if (style->upwards)
-            cairo_rotate(p->pen, -acos(-1) / 2);
-        cairo_move_to(p->pen,
-                      style->anchor == MB_ANCHOR_LEFT    ? 0
-                      : style->anchor == MB_ANCHOR_RIGHT ? -width
-                                                         : -width / 2,
-                      0);
-        dip(p, style->colour);
-        choose_font(p, style);
-        cairo_show_text(p->pen, copy);
-        cairo_restore(p->pen);
-    }
-    p->no_memory |= !copy;
-    mb_free(copy);
+    if (copy)
+        add(p, &(stroke){.kind = TEXT,
+                         .x = x,
+                         .y = y,
+                         .width = mb_picture_text_width(p, style, text),
+                         .colour = style->colour,
+                         .style = *style,
+                         .text = copy});
+    else
+        p->failed = 1;
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------------------
@@ -197,11 +207,48 @@ static cairo_status_t take_bytes(void *user, const unsigned char *data, unsigned
     return d->rc == MB_OK ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
 }
 
+static void play_text(cairo_t *pen, const stroke *s) {
+    const int anchor = s->style.anchor;
+    cairo_translate(pen, s->x, s->y);
+    if (s->style.upwards)
+        cairo_rotate(pen, -acos(-1) / 2);
+    cairo_move_to(pen, anchor == MB_ANCHOR_LEFT ? 0 : anchor == MB_ANCHOR_RIGHT ? -s->width : -s->width / 2, 0);
+    choose_font(pen, &s->style);
+    cairo_show_text(pen, s->text);
+}
+
+static void play_stroke(cairo_t *pen, const stroke *s) {
+    cairo_save(pen);
+    cairo_set_source_rgb(pen, s->colour.r, s->colour.g, s->colour.b);
+    switch (s->kind) {
+    case RECT:
+        cairo_rectangle(pen, s->x, s->y, s->width, s->height);
+        cairo_fill(pen);
+        break;
+    case LINE:
+        cairo_set_line_width(pen, s->thick);
+        cairo_move_to(pen, s->x, s->y);
+        cairo_line_to(pen, s->width, s->height);
+        cairo_stroke(pen);
+        break;
+    case OUTLINE:
+        cairo_translate(pen, s->x, s->y);
+        cairo_scale(pen, s->width, s->height);
+        trace(pen, s->shape);
+        cairo_set_fill_rule(pen, CAIRO_FILL_RULE_EVEN_ODD);
+        cairo_fill(pen);
+        break;
+    case TEXT:
+        play_text(pen, s);
+    }
+    cairo_restore(pen);
+}
+
 static cairo_status_t play(const mb_picture *p, cairo_surface_t *onto, double scale) {
     cairo_t *pen = cairo_create(onto);
     cairo_scale(pen, scale, scale);
-    cairo_set_source_surface(pen, p->record, 0, 0);
-    cairo_paint(pen);
+    for (size_t i = 0; i < p->n; i++)
+        play_stroke(pen, &p->stroke[i]);
     const cairo_status_t s = cairo_status(pen);
     cairo_destroy(pen);
     return s;
@@ -229,7 +276,7 @@ static cairo_status_t write_png(const mb_picture *p, double scale, drain *d) {
 
 int mb_picture_stream(const mb_picture *p, int format, double scale, mb_picture_take *take, void *user, mb_err *e) {
     drain d = {.take = take, .user = user, .e = e};
-    cairo_status_t st = p->no_memory ? CAIRO_STATUS_NO_MEMORY : cairo_status(p->pen);
+    cairo_status_t st = p->failed ? CAIRO_STATUS_NO_MEMORY : cairo_status(p->ruler);
     if (!st && format == MB_PICTURE_PNG &&
         (p->width * scale > MAX_SIDE || p->height * scale > MAX_SIDE ||
          p->width * scale * p->height * scale > MAX_PIXELS || !(scale > 0)))

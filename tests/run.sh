@@ -18,6 +18,7 @@ export SEQMAMBA_SHARED=${SEQMAMBA_SHARED:-$PWD/../shared}
 # The fake stack of older gcc's sanitizer does not align vectors of 64 bytes: false crashes (GCC bug 110027).
 old_gcc=$(${CC:-gcc} -dM -E -x c /dev/null 2>/dev/null | awk '$2 == "__GNUC__" { g = $3 } $2 == "__clang__" { g = 99 } END { print g < 14 }')
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:allocator_may_return_null=1:detect_stack_use_after_return=$((1 - ${old_gcc:-0}))}
+export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$PWD/tests/lsan.txt:print_suppressions=0}
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # small tests on a busy machine would only spin at barriers
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 work=$(mktemp -d) || exit 1

@@ -221,11 +221,15 @@ static void memory_runs_out(void **state) {
         mb_mem_fail_nth(n, 0);
         const int rc = mb_picture_create(&p, 10, 10, &error);
         if (rc == MB_OK) {
-            mb_picture_text(p, 1, 1, &(mb_text_style){.size = 9}, "text"); /* left out, nothing worse */
+            mb_picture_text(p, 1, 1, &(mb_text_style){.size = 9}, "text");
+            const int failed = mb_mem_fault_fired();
+            mb_mem_fail_nth(0, 0);
+            assert_int_equal(save(p, scratch_path("m.svg"), MB_PICTURE_SVG, 1), failed ? MB_NOMEM : MB_OK);
+            assert_true(failed || scratch_size(scratch_path("m.svg")) > 100);
             mb_picture_destroy(p);
         }
         assert_int_equal(mb_mem_live_blocks(), before);
-        if (!mb_mem_fault_fired())
+        if (rc == MB_OK && scratch_size(scratch_path("m.svg")) > 100)
             break;
         assert_true(rc == MB_OK || rc == MB_NOMEM);
     }

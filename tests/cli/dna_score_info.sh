@@ -30,7 +30,11 @@ check "info: parameters" has "$out" "164160"
 check "info --certify holds" exits 0 "$dna" info "$model" --certify
 check "info --certify: the same bits for any memory" has "$out" "same bits"
 check "info --certify: none is broken" [ "$(grep -c BROKEN <<<"$out")" = 0 ]
-check "info --certify with no tolerance is broken" exits 1 "$dna" info "$model" --certify --tol 0
+check "info --certify: equivariance holds to the bit" exits 0 "$dna" info "$model" --certify --tol 0
+cp -r "$model" bad # its last weight is no number
+printf '\xff\xff\xff\x7f' | dd of=bad/model.safetensors bs=1 seek=$(($(stat -c %s bad/model.safetensors) - 4)) conv=notrunc 2>/dev/null
+check "info --certify of a broken model" exits 1 "$dna" info bad --certify
+check "info --certify: says what is broken" has "$out" BROKEN
 check "info --json" exits 0 "$dna" info "$model" --json --certify
 if command -v python3 >/dev/null; then
     check "info --json is JSON" python3 -c 'import json, sys; j = json.load(sys.stdin); assert j["parameters"]["total"] == 164160 and all(l["holds"] for l in j["certify"])' <<<"$out"
