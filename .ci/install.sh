@@ -14,7 +14,7 @@ done
 if [ "$what" = uninstall ]; then
     rm -f "${programs[@]/#/$root/bin/}" "$root"/lib/libseqmamba.{a,so} "$root/lib/$soname" "$root/lib/libseqmamba.so.$version" \
         "$root/lib/pkgconfig/seqmamba.pc"
-    rm -rf "$root/include/seqmamba" "$root/share/doc/seqmamba"
+    rm -rf "$root/include/seqmamba" "$root/share/doc/seqmamba" "$root/share/seqmamba"
     exit 0
 fi
 install -d "$root"/{bin,lib/pkgconfig,include/seqmamba/{core,kernels},share/doc/seqmamba}
@@ -25,6 +25,10 @@ ln -sf "libseqmamba.so.$version" "$root/lib/$soname"
 ln -sf "$soname" "$root/lib/libseqmamba.so"
 for d in core kernels; do
     for h in "$d"/*.h; do [[ $h == *_internal.h ]] || install -m 644 "$h" "$root/include/seqmamba/$d/"; done
+done
+for m in genomics/models/*/; do
+    install -d "$root/share/seqmamba/models/$(basename "$m")"
+    install -m 644 "$m"* "$root/share/seqmamba/models/$(basename "$m")/"
 done
 for f in README.md LICENSE; do [ ! -f $f ] || install -m 644 $f "$root/share/doc/seqmamba/"; done
 cat >"$root/lib/pkgconfig/seqmamba.pc" <<PC
@@ -40,4 +44,4 @@ Libs: -L\${libdir} -lseqmamba
 Requires.private: $modules
 Libs.private: $libs
 PC
-echo "installed under $root: bin/{$(IFS=,; echo "${programs[*]}")}, lib/libseqmamba.{a,so}, include/seqmamba, lib/pkgconfig/seqmamba.pc"
+echo "installed under $root: bin/{$(IFS=,; echo "${programs[*]}")}, lib/libseqmamba.{a,so}, include/seqmamba, lib/pkgconfig/seqmamba.pc, share/seqmamba/models"

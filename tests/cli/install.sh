@@ -39,6 +39,7 @@ check "and runs" [ "$out" = "$expect" ]
 for p in "$prefix"/bin/*; do
     [ -x "$p" ] && check "installed ${p##*/} --version" exits 0 "$p" --version
 done
+check "the installed model verifies itself" exits 0 "$prefix/bin/seqmamba" verify "$prefix/share/seqmamba/models/multispecies"
 cd "$top" || exit 1
 check "make uninstall" exits 0 "${plain_make[@]}" uninstall PREFIX="$prefix"
 check "leaves no file" [ -z "$(find "$prefix" ! -type d)" ]
