@@ -101,7 +101,7 @@ bad 65 "empty.vcf: is empty" "empty file" empty.vcf
 bad 65 "p.fa: holds sequences" "FASTA as VCF" p.fa
 head -3 p.vcf >h.vcf
 bad 65 "h.vcf: the header is damaged" "no #CHROM line" h.vcf
-head -c 900 p.vcf >s.vcf
+head -c $(($(stat -c %s p.vcf) - 32)) p.vcf >s.vcf
 bad 65 "s.vcf:25: 7 columns separated by tabs, expected 8" "VCF cut in a record" s.vcf
 check "and a last line without end is warned of" has "$err" "the last line has no end"
 sed 's/\t833\t/\tx833\t/' p.vcf >w.vcf
