@@ -108,7 +108,7 @@ define isa_rule
 $(B)/%.$(1).o: %.c | $(B)/probed
 	@mkdir -p $$(@D)
 	@echo "  CC    $$< ($(1))"
-	@$(CC) $(CPPFLAGS_ALL) -DMBK_ISA=$(1) -DMBK_ISA_$(1) $(CFLAGS_ALL) $(if $(filter release,$(MODE)),-O3) $(march.$(1)) -MMD -MP -c $$< -o $$@
+	@$(CC) $(CPPFLAGS_ALL) -DMBK_ISA=$(1) -DMBK_ISA_$(1) $(CFLAGS_ALL) $(if $(filter release,$(MODE)),-O3,$(if $(filter asan,$(MODE)),-O2)) $(march.$(1)) -MMD -MP -c $$< -o $$@
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$(i))))
 $(B)/%.o: %.c | $(B)/probed

@@ -98,7 +98,7 @@ static const char DETAILS[] =
     "model does not score the first base. Totals over all sequences go to standard error and to FILE.run.json.\n"
     "\n"
     "  dna-mamba score genomics/data/phix174.fa -m genomics/models/multispecies\n"
-    "  dna-mamba score genomics/data/phix174.fa -m genomics/models/multispecies --window 100 --mask-stride 0 -o build/windows.tsv\n"
+    "  dna-mamba score genomics/data/phix174.fa -m genomics/models/multispecies --window 50 --mask-stride 0 -o build/windows.tsv\n"
     "  dna-mamba score genomics/data/lambda.fa.gz -m genomics/models/multispecies --per-base build/lambda.bedgraph -o build/lambda.tsv";
 
 typedef struct totals {

@@ -55,7 +55,7 @@ check "embed -o - writes no file" [ ! -e - ]
 check "embed -o - | head ends quietly" [ "${PIPESTATUS[0]}" != 0 ]
 
 # Asked to stop: 75, and what was done is kept; --resume finishes to the same bytes.
-for i in $(seq 400); do printf '>r%d\n%s\n' "$i" "${s:i:1500}"; done >many.fa
+for i in $(seq 400); do printf '>r%d\n%s\n' "$i" "${s:i:240}"; done >many.fa
 "$dna" embed many.fa -m "$model" -o whole.npy --batch 5000 2>/dev/null
 "$dna" embed many.fa -m "$model" -o cut.npy --batch 5000 2>err.txt &
 pid=$!
@@ -109,6 +109,7 @@ for verb in embed score info; do
     "$dna" $verb --help | sed -n 's/^  dna-mamba /dna-mamba /p' >examples
     check "$verb --help has examples" [ -s examples ]
     while read -r line; do
+        [ "$bin" = "$top/bin" ] || break # a sanitizer takes minutes for them
         run bash -c "PATH=$bin:\$PATH; $line"
         check "example: $line" [ "$status" = 0 ]
     done <examples

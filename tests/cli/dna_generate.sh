@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # dna-mamba generate from outside: a causal model is trained on lambda, then drawn from.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
 dna=$bin/dna-mamba

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # dna-mamba ism from outside: examples of the help run as they stand, tables and pictures are whole, the other strand is
 # the mirror, bad input and full disks leave nothing.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
 dna=$bin/dna-mamba model=$top/tests/data/seeded

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # dna-mamba nearest from outside, over what dna-mamba embed writes.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
 dna=$bin/dna-mamba model=$top/tests/data/seeded

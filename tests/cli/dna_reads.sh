@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # dna-mamba reads from outside, on real reads, with a small model made on the spot.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
 need_program seqmamba

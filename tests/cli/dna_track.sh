@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # dna-mamba track from outside: examples of the help run as they stand, the track of the reverse complement is the track
 # read backwards, nothing of the machine shows in the bytes, bad input and full disks leave nothing.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
 dna=$bin/dna-mamba model=$top/tests/data/seeded

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # dna-mamba variants from outside: its scores against those of `score`, its normal form against vt's, files in every
 # form, and everything that can be wrong with what it is given.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
 dna=$bin/dna-mamba model=$top/tests/data/seeded

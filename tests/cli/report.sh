@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Reports: one file each, that a browser shows without complaint and without the network.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program dna-mamba
 m=$bin/dna-mamba demo=tests/data/seeded
