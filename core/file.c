@@ -492,6 +492,17 @@ static ssize_t read_some(int fd, void *to, size_t n) {
     return r;
 }
 
+int mb_file_write_all(const char *path, const void *data, size_t n, mb_err *e) {
+    mb_out *o = NULL;
+    int rc = mb_out_create(&o, path, e);
+    if (rc == MB_OK)
+        rc = mb_out_write(o, data, n, e);
+    if (rc == MB_OK)
+        return mb_out_commit(o, e);
+    mb_out_abort(o);
+    return rc;
+}
+
 int mb_file_read_all(const char *path, size_t max_bytes, char **data, size_t *size, mb_err *e) {
     struct stat st;
     int fd, rc = open_input(path, &fd, &st, e);

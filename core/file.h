@@ -34,6 +34,8 @@ int mb_out_truncate(mb_out *o, int64_t size, mb_err *e) MB_MUST_USE;
 /* Whole file into memory (one more byte, zero). max_bytes guards against surprises (MB_FORMAT beyond). Free with
  * mb_free. */
 int mb_file_read_all(const char *path, size_t max_bytes, char **data, size_t *size, mb_err *e) MB_MUST_USE;
+/* The other way round: n bytes become the file, complete or not at all. */
+int mb_file_write_all(const char *path, const void *data, size_t n, mb_err *e) MB_MUST_USE;
 /* Read-only mapping of a regular file. An empty file has data == NULL. */
 typedef struct mb_map {
     const unsigned char *data;

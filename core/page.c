@@ -243,7 +243,6 @@ void mb_page_chart(mb_page *p, const mb_chart *chart) {
 
 int mb_page_write(mb_page *p, mb_provenance *record, const char *path, mb_err *e) {
     char *json = NULL;
-    mb_out *out = NULL;
     int rc = mb_provenance_text(record, &json, e);
     if (rc != MB_OK)
         return rc;
@@ -254,11 +253,5 @@ int mb_page_write(mb_page *p, mb_provenance *record, const char *path, mb_err *e
     mb_free(json);
     if (p->lost.status != MB_OK)
         return mb_fail(e, p->lost.status, "%s: %s", path, p->lost.text);
-    rc = mb_out_create(&out, path, e);
-    if (rc == MB_OK)
-        rc = mb_out_write(out, p->text, p->n, e);
-    if (rc == MB_OK)
-        return mb_out_commit(out, e);
-    mb_out_abort(out);
-    return rc;
+    return mb_file_write_all(path, p->text, p->n, e);
 }

@@ -163,31 +163,31 @@ static void choose_font(cairo_t *pen, const mb_text_style *s) {
     cairo_set_font_size(pen, s->size);
 }
 
-double mb_picture_text_width(mb_picture *p, const mb_text_style *style, const char *text) {
+/* Of cleaned text; 0 of none, which is a failure that sticks. */
+static double advance(mb_picture *p, const mb_text_style *style, const char *cleaned) {
     cairo_text_extents_t t = {0};
-    char *copy = clean(text);
-    if (copy) {
+    p->failed |= !cleaned;
+    if (cleaned) {
         choose_font(p->ruler, style);
-        cairo_text_extents(p->ruler, copy, &t);
-    } else {
-        p->failed = 1;
+        cairo_text_extents(p->ruler, cleaned, &t);
     }
-    mb_free(copy);
     return t.x_advance;
+}
+
+double mb_picture_text_width(mb_picture *p, const mb_text_style *style, const char *text) {
+    char *copy = clean(text);
+    const double width = advance(p, style, copy);
+    mb_free(copy);
+    return width;
 }
 
 void mb_picture_text(mb_picture *p, double x, double y, const mb_text_style *style, const char *text) {
     char *copy = clean(text);
+    const double width = advance(p, style, copy);
     if (copy)
-        add(p, &(stroke){.kind = TEXT,
-                         .x = x,
-                         .y = y,
-                         .width = mb_picture_text_width(p, style, text),
-                         .colour = style->colour,
-                         .style = *style,
-                         .text = copy});
-    else
-        p->failed = 1;
+        add(p,
+            &(stroke){
+                .kind = TEXT, .x = x, .y = y, .width = width, .colour = style->colour, .style = *style, .text = copy});
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------------------

@@ -312,17 +312,11 @@ int mb_provenance_text(mb_provenance *p, char **text, mb_err *e) {
 
 int mb_provenance_write(mb_provenance *p, const char *path, mb_err *e) {
     char *text = NULL;
-    mb_out *out = NULL;
     int rc = mb_provenance_text(p, &text, e);
     if (rc != MB_OK)
         return mb_err_context(e, "%s", path);
-    rc = mb_out_create(&out, path, e);
-    if (rc == MB_OK)
-        rc = mb_out_write(out, text, strlen(text), e);
+    rc = mb_file_write_all(path, text, strlen(text), e);
     mb_free(text);
-    if (rc == MB_OK)
-        return mb_out_commit(out, e);
-    mb_out_abort(out);
     return rc;
 }
 

@@ -121,6 +121,13 @@ int64_t dna_tokenize(const dna_alphabet *a, uint8_t *text, int64_t n, dna_counts
     return -1;
 }
 
+int dna_base_of(const dna_alphabet *a, int token) {
+    for (int i = 0; i < 4; i++)
+        if (a->base[i] == token)
+            return i;
+    return -1;
+}
+
 char *dna_bad_letter_words(unsigned char byte, char *out) {
     enum { SIZE = 96 };
     int upper = byte >= 'a' && byte <= 'z' ? byte - 'a' + 'A' : byte;

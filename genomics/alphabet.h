@@ -54,6 +54,8 @@ typedef struct dna_counts {
 int dna_alphabet_init(dna_alphabet *a, const mb_config *c, const dna_policies *p, mb_err *e) MB_MUST_USE;
 /* Letters to ids in place; adds to counts. Returns -1, or the index of the first byte that the policies refuse. */
 int64_t dna_tokenize(const dna_alphabet *a, uint8_t *text, int64_t n, dna_counts *counts);
+/* 0..3 for the ids of A C G T, -1 for others. */
+int dna_base_of(const dna_alphabet *a, int token);
 /* One sentence part on a refused byte: "'-' (gap; --gaps n takes gaps as N)". out holds 96 bytes. */
 char *dna_bad_letter_words(unsigned char byte, char *out);
 void dna_counts_add(dna_counts *to, const dna_counts *more);

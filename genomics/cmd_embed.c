@@ -11,6 +11,8 @@
 #include "core/mem.h"
 #include "genomics/commands.h"
 #include "genomics/embed.h"
+#include "genomics/result.h"
+#include "genomics/run_options.h"
 
 #define V embed_values
 static const mb_option OPTIONS[] = {
@@ -77,12 +79,7 @@ static const mb_option OPTIONS[] = {
      .def = "f32",
      .choices = "f32|f16",
      .help = "Type of the numbers written. Pooling is done in double before."},
-    {.key = "precision",
-     .type = MB_OPT_CHOICE,
-     .offset = offsetof(V, precision),
-     .def = "fp32",
-     .choices = "fp32|bf16",
-     .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."},
+    DNA_PRECISION_OPTION(V),
     {.key = "format",
      .type = MB_OPT_CHOICE,
      .offset = offsetof(V, format),
@@ -108,11 +105,7 @@ static const mb_option OPTIONS[] = {
      .offset = offsetof(V, scan),
      .def = "true",
      .help = "Read all input once before the work, so that its errors are told at once. Not for standard input."},
-    {.key = "scratch",
-     .type = MB_OPT_STRING,
-     .offset = offsetof(V, scratch),
-     .meta = "FOLDER",
-     .help = "Where scratch files go when a sequence does not fit --memory. Unset: $TMPDIR, or /tmp."},
+    DNA_SCRATCH_OPTION(V, "a sequence does"),
     DNA_INPUT_OPTIONS(V, input),
     {0}};
 #undef V
@@ -226,10 +219,8 @@ static int write_provenance(embed *j, dna_partial *p, mb_err *e) {
 /* An HDF5 file is made here, which may take long or fail: run.json comes after it, and that of an earlier result goes
  * before. */
 static int make_hdf5(embed *j, dna_partial *p, mb_err *e) {
-    char *record = mb_asprintf("%s.run.json", j->output);
-    int rc = record ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
-    if (!rc && unlink(record) && errno != ENOENT)
-        rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    char *record = NULL;
+    int rc = dna_result_record(&record, j->output, e);
     mb_free(record);
     if (!rc)
         rc = embed_make_hdf5(j, p, e);

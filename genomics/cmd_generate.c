@@ -12,6 +12,7 @@
 #include "genomics/generate.h"
 #include "genomics/input_options.h"
 #include "genomics/result.h"
+#include "genomics/run_options.h"
 
 typedef struct generate_values {
     char *model, *output, *prompt;
@@ -44,8 +45,7 @@ static const mb_option OPTIONS[] = {
            .help = "Draw from the K most probable bases only. 0: from all four."),
     OPTION(top_p, FLOAT, .def = "1", .max = 1, .meta = "P",
            .help = "Draw from the most probable bases only, as many as it takes to reach probability P (above 0)."),
-    OPTION(precision, CHOICE, .def = "fp32", .choices = "fp32|bf16",
-           .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."),
+    DNA_PRECISION_OPTION(V),
     OPTION(alphabet, CHOICE, .def = "auto", .choices = DNA_ALPHABET_CHOICES,
            .help = "How the model numbers its letters. auto: by its vocabulary."),
     OPTION(n_as, CHOICE, .def = "auto", .choices = DNA_N_CHOICES,

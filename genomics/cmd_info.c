@@ -10,6 +10,7 @@
 #include "genomics/certify.h"
 #include "genomics/commands.h"
 #include "genomics/estimate.h"
+#include "genomics/run_options.h"
 
 typedef struct info_values {
     char *scratch;
@@ -45,12 +46,7 @@ static const mb_option OPTIONS[] = {
      .help = "--certify: largest difference allowed, relative to the value or the root mean square, whichever is "
              "larger. Laws about bits allow none."},
     {.key = "json", .type = MB_OPT_BOOL, .offset = offsetof(V, json), .def = "false", .help = "Print JSON."},
-    {.key = "precision",
-     .type = MB_OPT_CHOICE,
-     .offset = offsetof(V, precision),
-     .def = "fp32",
-     .choices = "fp32|bf16",
-     .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."},
+    DNA_PRECISION_OPTION(V),
     {.key = "alphabet",
      .type = MB_OPT_CHOICE,
      .offset = offsetof(V, alphabet),

@@ -17,6 +17,8 @@
 #include "genomics/estimate.h"
 #include "genomics/ism.h"
 #include "genomics/ism_picture.h"
+#include "genomics/result.h"
+#include "genomics/run_options.h"
 #include "genomics/track.h"
 
 typedef struct ism_values {
@@ -68,10 +70,8 @@ static const mb_option OPTIONS[] = {
      .help = "head: the label whose probability or number is looked at. Unset: the only one, or the second of two."},
     OPTION(picture, CHOICE, .def = "both", .choices = "both|svg|png|none",
            .help = "Figures: a sequence logo over a heat map. Up to 1000 bases a region and 100 regions."),
-    OPTION(precision, CHOICE, .def = "fp32", .choices = "fp32|bf16",
-           .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."),
-    OPTION(scratch, STRING, .meta = "FOLDER",
-           .help = "Where scratch files go when a sequence does not fit --memory. Unset: $TMPDIR, or /tmp."),
+    DNA_PRECISION_OPTION(V),
+    DNA_SCRATCH_OPTION(V, "a sequence does"),
     DNA_CONTEXT_OPTIONS(
         V, input,
         "These places: a BED file (0-based, half open; column 4 names the region, a - in column 6 has it "
@@ -416,15 +416,13 @@ static int put_in_place(mb_out *out, int rc, mb_err *e) {
     return rc;
 }
 
-/* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
+/* run.json comes last. */
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
-    char *record = mb_asprintf("%s.run.json", j->prefix);
-    if (rc == MB_OK && !record)
-        rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+    char *record = NULL;
     if (rc == MB_OK)
         rc = fill_provenance(j, p, e);
-    if (rc == MB_OK && unlink(record) && errno != ENOENT)
-        rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    if (rc == MB_OK)
+        rc = dna_result_record(&record, j->prefix, e);
     if (rc == MB_OK && j->page)
         rc = mb_page_write(j->page, p, j->v->report, e);
     for (int64_t i = 0; j->pictures && i < j->source.regions.n; i++) {

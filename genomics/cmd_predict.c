@@ -10,6 +10,8 @@
 #include "genomics/commands.h"
 #include "genomics/head.h"
 #include "genomics/input_options.h"
+#include "genomics/metrics.h"
+#include "genomics/run_options.h"
 
 typedef struct predict_values {
     dna_input_values input;
@@ -27,8 +29,7 @@ static const mb_option OPTIONS[] = {
            .help = "TSV, a line per sequence; - is standard output. FILE.run.json says how it was made."),
     OPTION(threshold, FLOAT, .def = "0.5", .max = 1, .meta = "P",
            .help = "Several labels: those of at least this probability are named."),
-    OPTION(scratch, STRING, .meta = "FOLDER",
-           .help = "Where scratch files go when a sequence does not fit --memory. Unset: $TMPDIR, or /tmp."),
+    DNA_SCRATCH_OPTION(V, "a sequence does"),
     OPTION(precision, CHOICE, .def = "fp32", .choices = "fp32|bf16", .help = "Of inputs in matrix products."),
     DNA_INPUT_OPTIONS(V, input),
     {0}};
@@ -67,22 +68,15 @@ static int put_titles(const job *j, mb_err *e) {
     return rc == MB_OK ? mb_out_printf(j->out, e, "\n") : rc;
 }
 
-static int best_of(const double *a, int C) {
-    int best = 0;
-    for (int c = 1; c < C; c++)
-        best = a[c] > a[best] ? c : best;
-    return best;
-}
-
 static int put_answer(const job *j, const dna_item *x, const double *a, mb_err *e) {
     const dna_head *h = &j->head;
     const int C = h->pool.C;
     int rc = mb_out_printf(j->out, e, "%s\t%" PRId64 "\t%" PRId64 "\t%s\t%" PRId64 "\t%" PRId64 "\t%c", x->name,
                            x->offset, x->length, *x->contig ? x->contig : ".", x->start, x->end, x->strand);
     if (rc == MB_OK && h->task != DNA_TASK_REGRESSION)
-        rc = mb_out_printf(j->out, e, "\t%s", h->task == DNA_TASK_CLASS ? h->label[best_of(a, C)] : "");
+        rc = mb_out_printf(j->out, e, "\t%s", h->task == DNA_TASK_CLASS ? h->label[dna_best_of(a, C)] : "");
     for (int64_t i = 0; rc == MB_OK && h->task == DNA_TASK_BASES && i < x->length; i++)
-        rc = mb_out_printf(j->out, e, "%c", *h->label[best_of(a + i * C, C)]);
+        rc = mb_out_printf(j->out, e, "%c", *h->label[dna_best_of(a + i * C, C)]);
     for (int c = 0, n = 0; rc == MB_OK && h->task == DNA_TASK_MULTI && c < C; c++)
         if (a[c] >= j->v->threshold)
             rc = mb_out_printf(j->out, e, "%s%s", n++ ? ";" : "", h->label[c]);

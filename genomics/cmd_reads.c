@@ -14,6 +14,7 @@
 #include "genomics/partial.h"
 #include "genomics/reads.h"
 #include "genomics/result.h"
+#include "genomics/run_options.h"
 #include "genomics/value_page.h"
 
 typedef struct reads_values {
@@ -64,11 +65,9 @@ static const mb_option OPTIONS[] = {
     OPTION(pool, CHOICE, .def = "mean", .choices = "mean|max", .help = "embed: over all positions of a read."),
     OPTION(threshold, FLOAT, .def = "0.5", .max = 1, .meta = "P",
            .help = "classify, several labels: those of at least this probability are named."),
-    OPTION(precision, CHOICE, .def = "fp32", .choices = "fp32|bf16",
-           .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."),
+    DNA_PRECISION_OPTION(V),
     OPTION(gzip, INT, .def = "0", .max = 9, .meta = "LEVEL", .help = "HDF5: compress datasets. 0: not."),
-    OPTION(scratch, STRING, .meta = "FOLDER",
-           .help = "Where scratch files go when a read does not fit --memory. Unset: $TMPDIR, or /tmp."),
+    DNA_SCRATCH_OPTION(V, "a read does"),
     INPUT(regions, STRING, .meta = "BED|REGION",
           .help = "Filter: reads that overlap any of these places: a BED file (0-based, half open), or one contig, "
                   "contig:from or contig:from-to (1-based, inclusive). With an index only those places are read; "
@@ -380,10 +379,8 @@ static int write_page(const job *j, mb_provenance *p, mb_err *e) {
 
 /* HDF5 is put in place by its own module: run.json of an earlier run goes before. */
 static int remove_record(const job *j, mb_err *e) {
-    char *record = mb_asprintf("%s.run.json", j->v->output);
-    int rc = record ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
-    if (rc == MB_OK && unlink(record) && errno != ENOENT)
-        rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    char *record = NULL;
+    int rc = dna_result_record(&record, j->v->output, e);
     mb_free(record);
     return rc;
 }

@@ -1,10 +1,8 @@
 /* dna-mamba score: how probable a model finds sequences. This file: options, order of the work, what is printed. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "core/mem.h"
@@ -12,6 +10,8 @@
 #include "genomics/commands.h"
 #include "genomics/input_options.h"
 #include "genomics/partial.h"
+#include "genomics/result.h"
+#include "genomics/run_options.h"
 #include "genomics/score.h"
 #include "genomics/score_page.h"
 
@@ -74,17 +74,8 @@ static const mb_option OPTIONS[] = {
      .help =
          "both: average the log-likelihoods of the sequence and of its reverse complement. RC-equivariant models see "
          "both strands in one."},
-    {.key = "precision",
-     .type = MB_OPT_CHOICE,
-     .offset = offsetof(V, precision),
-     .def = "fp32",
-     .choices = "fp32|bf16",
-     .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."},
-    {.key = "scratch",
-     .type = MB_OPT_STRING,
-     .offset = offsetof(V, scratch),
-     .meta = "FOLDER",
-     .help = "Where scratch files go when a sequence does not fit --memory. Unset: $TMPDIR, or /tmp."},
+    DNA_PRECISION_OPTION(V),
+    DNA_SCRATCH_OPTION(V, "a sequence does"),
     MB_REPORT_OPTION(V),
     DNA_INPUT_OPTIONS(V, input),
     {0}};
@@ -318,28 +309,13 @@ static int write_page(const job *j, mb_provenance *p, mb_err *e) {
     return score_page_write(&j->page, &s, p, j->v->report, e);
 }
 
-/* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
-    const int to_file = !dna_path_is_direct(j->v->output); /* a pipe or a device has no neighbour */
-    char *record = to_file ? mb_asprintf("%s.run.json", j->v->output) : NULL;
-    if (!rc && to_file && !record)
-        rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
-    if (!rc && (record || j->v->report))
+    mb_out *ready[] = {j->per_base, j->out};
+    if (!rc && (j->v->report || !dna_path_is_direct(j->v->output)))
         rc = fill_provenance(j, p, e);
-    if (!rc && record && unlink(record) && errno != ENOENT)
-        rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
     if (!rc && j->v->report)
         rc = write_page(j, p, e);
-    mb_out *ready[] = {j->per_base, j->out};
-    for (int i = 0; i < 2; i++)
-        if (!rc && ready[i])
-            rc = mb_out_commit(ready[i], e);
-        else
-            mb_out_abort(ready[i]);
-    if (!rc && record)
-        rc = mb_provenance_write(p, record, e);
-    mb_free(record);
-    return rc;
+    return dna_result_commit(j->v->output, ready, 2, p, rc, e);
 }
 
 static int compute(job *j, double work, mb_err *e) {

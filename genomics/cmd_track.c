@@ -12,6 +12,8 @@
 #include "genomics/commands.h"
 #include "genomics/estimate.h"
 #include "genomics/partial.h"
+#include "genomics/result.h"
+#include "genomics/run_options.h"
 #include "genomics/score.h"
 #include "genomics/track.h"
 #include "genomics/track_out.h"
@@ -62,10 +64,8 @@ static const mb_option OPTIONS[] = {
      .offset = offsetof(V, label),
      .meta = "NAME",
      .help = "head: the label whose probability or number is the value. Unset: the only one, or the second of two."},
-    OPTION(precision, CHOICE, .def = "fp32", .choices = "fp32|bf16",
-           .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."),
-    OPTION(scratch, STRING, .meta = "FOLDER",
-           .help = "Where scratch files go when a region does not fit --memory. Unset: $TMPDIR, or /tmp."),
+    DNA_PRECISION_OPTION(V),
+    DNA_SCRATCH_OPTION(V, "a region does"),
     DNA_CONTEXT_OPTIONS(
         V, input,
         "Only these places: a BED file (0-based, half open), or one contig, contig:from or contig:from-to "
@@ -328,16 +328,14 @@ static int write_page(const job *j, mb_provenance *p, mb_err *e) {
     return rc;
 }
 
-/* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
+/* run.json comes last; a track without a value is refused by its commit. */
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
     const int to_file = !dna_path_is_direct(j->v->output);
-    char *record = to_file ? mb_asprintf("%s.run.json", j->v->output) : NULL;
-    if (rc == MB_OK && to_file && !record)
-        rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
+    char *record = NULL;
     if (rc == MB_OK && j->sums.bases > 0) {
         rc = fill_provenance(j, p, e);
-        if (rc == MB_OK && record && unlink(record) && errno != ENOENT)
-            rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+        if (rc == MB_OK && to_file)
+            rc = dna_result_record(&record, j->v->output, e);
         if (rc == MB_OK && j->v->report)
             rc = write_page(j, p, e);
     }

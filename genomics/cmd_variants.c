@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "core/file.h"
@@ -15,6 +14,8 @@
 #include "genomics/commands.h"
 #include "genomics/input_options.h"
 #include "genomics/partial.h"
+#include "genomics/result.h"
+#include "genomics/run_options.h"
 #include "genomics/value_page.h"
 #include "genomics/variants.h"
 
@@ -149,17 +150,8 @@ static const mb_option OPTIONS[] = {
      .def = "fold",
      .choices = DNA_CASE_CHOICES,
      .help = "Lower-case letters of the reference around a variant: fold takes them as upper case, mask as N."},
-    {.key = "precision",
-     .type = MB_OPT_CHOICE,
-     .offset = offsetof(V, precision),
-     .def = "fp32",
-     .choices = "fp32|bf16",
-     .help = "Precision of weights and matrix-product inputs; sums and states are always fp32."},
-    {.key = "scratch",
-     .type = MB_OPT_STRING,
-     .offset = offsetof(V, scratch),
-     .meta = "FOLDER",
-     .help = "Where scratch files go when windows do not fit --memory. Unset: $TMPDIR, or /tmp."},
+    DNA_PRECISION_OPTION(V),
+    DNA_SCRATCH_OPTION(V, "windows do"),
     MB_REPORT_OPTION(V),
     {0}};
 #undef V
@@ -226,11 +218,6 @@ static int parse_scores(const char *list, unsigned *wanted, mb_err *e) {
     return *wanted ? MB_OK : mb_fail(e, MB_USAGE, "--score is empty: expected llr, pll, l2, cosine, apart by commas");
 }
 
-static int ends_with(const char *text, const char *end) {
-    const size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcasecmp(text + n - m, end) == 0;
-}
-
 static int choose_format(const variants_values *v, mb_err *e) {
     if (v->format != VARIANTS_AUTO)
         return v->format;
@@ -243,7 +230,7 @@ static int choose_format(const variants_values *v, mb_err *e) {
                  {".bcf", VARIANTS_BCF},
                  {".tsv", VARIANTS_TSV}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (ends_with(v->output, known[i].end))
+        if (dna_path_ends_with(v->output, known[i].end))
             return known[i].format;
     if (dna_path_is_direct(v->output))
         return VARIANTS_VCF;
@@ -451,16 +438,14 @@ static int write_page(const job *j, mb_provenance *p, mb_err *e) {
     return rc;
 }
 
-/* run.json comes last, and that of an earlier run goes first: it never stands beside results of another run. */
+/* run.json comes last. */
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
     const int to_file = !dna_path_is_direct(j->v->output); /* a pipe or a device has no neighbour */
-    char *record = to_file ? mb_asprintf("%s.run.json", j->v->output) : NULL;
-    if (!rc && to_file && !record)
-        rc = mb_fail(e, MB_NOMEM, "no memory for the name of run.json");
-    if (!rc && (record || j->v->report))
+    char *record = NULL;
+    if (!rc && (to_file || j->v->report))
         rc = fill_provenance(j, p, e);
-    if (!rc && record && unlink(record) && errno != ENOENT)
-        rc = mb_fail_errno(e, MB_IO, "%s: cannot be removed", record);
+    if (!rc && to_file)
+        rc = dna_result_record(&record, j->v->output, e);
     if (!rc && j->v->report)
         rc = write_page(j, p, e);
     rc = commit_output(j, rc, e);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/file.h"
 #include "core/mem.h"
@@ -14,11 +13,6 @@
 void embed_fini(embed *j) {
     mb_model_destroy(j->model);
     mb_free(j->layer);
-}
-
-static int ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcasecmp(s + n - m, end) == 0;
 }
 
 static int set_format(embed *j, mb_err *e) {
@@ -34,7 +28,7 @@ static int set_format(embed *j, mb_err *e) {
     if (j->format == EMBED_FORMAT_AUTO && strcmp(j->output, "-") == 0)
         j->format = EMBED_TSV;
     for (size_t i = 0; j->format == EMBED_FORMAT_AUTO && i < sizeof KNOWN / sizeof *KNOWN; i++)
-        if (ends_with(j->output, KNOWN[i].end))
+        if (dna_path_ends_with(j->output, KNOWN[i].end))
             j->format = KNOWN[i].format;
     if (j->format == EMBED_FORMAT_AUTO)
         return mb_fail(e, MB_USAGE,

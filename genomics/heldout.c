@@ -69,16 +69,9 @@ static int room_for(window *w, int64_t n, int V, mb_err *e) {
     return w->token && w->chosen && w->shown && w->logits ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a window");
 }
 
-static int base_of(const dna_alphabet *a, uint8_t token) {
-    for (int b = 0; b < 4; b++)
-        if (a->base[b] == token)
-            return b;
-    return -1;
-}
-
 static void choose(window *w, const dna_alphabet *a, int every, int64_t number) {
     for (int64_t i = 0; i < w->n; i++) {
-        w->chosen[i] = i % every == number % every && base_of(a, w->token[i]) >= 0;
+        w->chosen[i] = i % every == number % every && dna_base_of(a, w->token[i]) >= 0;
         w->shown[i] = w->chosen[i] ? a->mask_token : w->token[i];
     }
 }
@@ -88,7 +81,7 @@ static void score_model(const window *w, const dna_alphabet *a, int V, dna_marko
         if (!w->chosen[i])
             continue;
         const float *l = w->logits + (size_t)i * (size_t)V;
-        const int truth = base_of(a, w->token[i]);
+        const int truth = dna_base_of(a, w->token[i]);
         int best = 0;
         double most = (double)l[a->base[0]], sum = 0;
         for (int b = 1; b < 4; b++)

@@ -1,6 +1,7 @@
 /* Gathers examples of all inputs, then has their labels understood, then turns offsets into pointers.
  * Refuses letters that the policies refuse, lengths out of range, examples without a label where one is wanted. */
 #include "genomics/labelled_internal.h"
+#include "genomics/partial.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -237,11 +238,6 @@ const char *dna_pending_label(const dna_builder *b, int64_t i, int column) {
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
-static int ends_with(const char *s, const char *end) {
-    const size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcasecmp(s + n - m, end) == 0;
-}
-
 static int exists(const char *path) {
     struct stat s;
     return strcmp(path, "-") == 0 || stat(path, &s) == 0;
@@ -283,7 +279,7 @@ static int read_input(dna_builder *b, const char *input, mb_err *e) {
     if (!path)
         return mb_fail(e, MB_NOMEM, "%s: no memory to read it", input);
     const char *given = divide(path);
-    const int bed = ends_with(path, ".bed") || ends_with(path, ".bed.gz");
+    const int bed = dna_path_ends_with(path, ".bed") || dna_path_ends_with(path, ".bed.gz");
     int rc = add_name(&b->d->file, &b->d->n_files, strcmp(path, "-") ? path : "standard input", e);
     if (!rc && !exists(path))
         rc = mb_fail(e, MB_NOTFOUND, "%s: no such file", path);

@@ -389,13 +389,10 @@ static double clipped_log(double p) {
 static void prepare_class(fixed *f, int i) {
     const double *p = f->s->score + (size_t)i * (size_t)f->C;
     const int y = f->s->label[i];
-    int best = 0;
     double brier = 0;
-    for (int c = 0; c < f->C; c++) {
-        best = p[c] > p[best] ? c : best;
+    for (int c = 0; c < f->C; c++)
         brier += (p[c] - (c == y)) * (p[c] - (c == y));
-    }
-    f->predicted[i] = f->C == 2 ? p[1] >= f->threshold : best;
+    f->predicted[i] = f->C == 2 ? p[1] >= f->threshold : dna_best_of(p, f->C);
     f->brier[i] = f->C == 2 ? (p[1] - y) * (p[1] - y) : brier;
     f->log_loss[i] = -clipped_log(p[y]);
 }
@@ -654,6 +651,13 @@ const dna_metric *dna_metrics_find(const dna_metrics *m, const char *name) {
         if (strcmp(m->at[i].name, name) == 0)
             return &m->at[i];
     return NULL;
+}
+
+int dna_best_of(const double *a, int C) {
+    int best = 0;
+    for (int c = 1; c < C; c++)
+        best = a[c] > a[best] ? c : best;
+    return best;
 }
 
 const char *dna_metrics_main(int task) {

@@ -67,6 +67,8 @@ typedef struct dna_metrics {
 int dna_metrics_compute(dna_metrics *m, const dna_scored *s, const dna_metrics_options *o, mb_err *e) MB_MUST_USE;
 void dna_metrics_fini(dna_metrics *m);
 const dna_metric *dna_metrics_find(const dna_metrics *m, const char *name); /* NULL: there is none of this name */
+/* The largest of a (C), the first of equals: the class that is predicted. */
+int dna_best_of(const double *a, int C);
 /* The metric by which a task is judged unless told otherwise, a higher value being better: mcc, auroc, spearman. */
 const char *dna_metrics_main(int task);
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -249,6 +250,11 @@ static int restore(dna_partial *p, const char *digest, int resume, int64_t data_
 int dna_path_is_direct(const char *path) {
     struct stat s;
     return strcmp(path, "-") == 0 || (stat(path, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode));
+}
+
+int dna_path_ends_with(const char *path, const char *end) {
+    const size_t n = strlen(path), m = strlen(end);
+    return n >= m && strcasecmp(path + n - m, end) == 0;
 }
 
 static int open_files(dna_partial *p, const char *index_path, int64_t *data_size, int64_t *journal_size, mb_err *e) {

@@ -64,13 +64,6 @@ static void check_places(const dna_places *p, int64_t length) {
         MB_ASSERT(p->at[i - 1] < p->at[i]);
 }
 
-int dna_base_of(const dna_alphabet *a, int token) {
-    for (int i = 0; i < 4; i++)
-        if (a->base[i] == token)
-            return i;
-    return -1;
-}
-
 /* Where positions [t, t+n) of the view begin in the sequence, and the other way round. */
 static int64_t turn(const dna_probe *p, int64_t t, int64_t n) {
     return p->reversed ? p->length - t - n : t;

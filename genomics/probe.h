@@ -48,9 +48,6 @@ typedef struct dna_probe_options {
     void *user;
 } dna_probe_options;
 
-/* 0..3 for A C G T, -1 for others. */
-int dna_base_of(const dna_alphabet *a, int token);
-
 typedef struct dna_probes dna_probes;
 int dna_probes_open(dna_probes **out, const dna_probe_options *o, mb_err *e) MB_MUST_USE;
 /* Copies *probe; runs what has gathered before when there is enough of it. */

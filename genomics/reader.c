@@ -37,7 +37,7 @@ static const char *shown(const char *path) {
     return strcmp(path, "-") == 0 ? "standard input" : path;
 }
 
-int dna_reader_check(const char *path, mb_err *e) {
+int dna_path_check(const char *path, const char *expected, mb_err *e) {
     struct stat s;
     if (strcmp(path, "-") == 0)
         return MB_OK;
@@ -46,8 +46,12 @@ int dna_reader_check(const char *path, mb_err *e) {
     if (stat(path, &s))
         return mb_fail_errno(e, errno == ENOENT ? MB_NOTFOUND : MB_IO, "%s: cannot be opened", path);
     if (S_ISDIR(s.st_mode))
-        return mb_fail(e, MB_USAGE, "%s: is a folder, expected a FASTA, FASTQ, SAM, BAM or CRAM file", path);
+        return mb_fail(e, MB_USAGE, "%s: is a folder, expected %s", path, expected);
     return MB_OK;
+}
+
+int dna_reader_check(const char *path, mb_err *e) {
+    return dna_path_check(path, "a FASTA, FASTQ, SAM, BAM or CRAM file", e);
 }
 
 static int open_genome(dna_reader *r, const char *path, mb_err *e) {

@@ -29,7 +29,10 @@ typedef struct dna_reader_counts {
     int64_t records, empty_skipped, renamed, passed_over;
 } dna_reader_counts;
 dna_reader_counts dna_reader_count(const dna_reader *r);
-/* Whether path can be an input at all: "-", or something that is there, is no folder and no network address. */
+/* Whether path can be an input at all: "-", or something that is there, is no folder and no network address. expected:
+ * "a VCF file", for the message. */
+int dna_path_check(const char *path, const char *expected, mb_err *e) MB_MUST_USE;
+/* The same of what this reader opens. */
 int dna_reader_check(const char *path, mb_err *e) MB_MUST_USE;
 /* 1 when every input is a file that can be read a second time. */
 int dna_reader_can_rewind(char *const *inputs, int n);

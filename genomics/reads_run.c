@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "genomics/metrics.h"
 #include "genomics/reads.h"
 
 void reads_results_fini(reads_results *r) {
@@ -137,13 +138,6 @@ static int run_embed(const reads_run_options *o, const reads_batch *b, reads_res
 /* ---- classify -------------------------------------------------------------------------------------------------------
  */
 
-static int best_of(const double *a, int C) {
-    int best = 0;
-    for (int c = 1; c < C; c++)
-        best = a[c] > a[best] ? c : best;
-    return best;
-}
-
 /* The labels of at least the threshold, joined by ';'. */
 static char *join_labels(const reads_run_options *o, const double *a) {
     char *all = mb_strdup("");
@@ -159,7 +153,7 @@ static char *join_labels(const reads_run_options *o, const double *a) {
 static char *base_labels(const dna_head *h, const double *a, int64_t length) {
     char *all = mb_malloc((size_t)length + 1);
     for (int64_t t = 0; all && t < length; t++)
-        all[t] = *h->label[best_of(a + t * h->pool.C, h->pool.C)];
+        all[t] = *h->label[dna_best_of(a + t * h->pool.C, h->pool.C)];
     if (all)
         all[length] = 0;
     return all;
@@ -174,7 +168,7 @@ static int take_answers(const reads_run_options *o, const reads_batch *b, const 
         if (r->answer) {
             r->answer[i] = h->task == DNA_TASK_BASES   ? base_labels(h, a, units)
                            : h->task == DNA_TASK_MULTI ? join_labels(o, a)
-                                                       : mb_strdup(h->label[best_of(a, C)]);
+                                                       : mb_strdup(h->label[dna_best_of(a, C)]);
             if (!r->answer[i])
                 return no_memory(b, e);
         }

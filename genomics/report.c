@@ -96,17 +96,6 @@ static json_t *spread_json(const dna_report *r) {
     return all;
 }
 
-static int put_text(const char *path, const char *text, mb_err *e) {
-    mb_out *out = NULL;
-    int rc = mb_out_create(&out, path, e);
-    if (rc == MB_OK)
-        rc = mb_out_write(out, text, strlen(text), e);
-    if (rc == MB_OK)
-        return mb_out_commit(out, e);
-    mb_out_abort(out);
-    return rc;
-}
-
 static int write_json(const dna_report *r, const char *folder, mb_err *e) {
     mb_json_use_heap();
     json_t *floor = r->floor ? json_pack("{s:s, s:i, s:o}", "model", "k-mer naive Bayes", "k", r->k, "metrics",
@@ -120,7 +109,8 @@ static int write_json(const dna_report *r, const char *folder, mb_err *e) {
                   runs_json(r), "over_runs", spread_json(r), "floor", floor, "majority_accuracy", number(r->majority));
     char *path = mb_path_join(folder, "report.json"),
          *text = all && !mb_json_no_memory() ? json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) : NULL;
-    int rc = path && text ? put_text(path, text, e) : mb_fail(e, MB_NOMEM, "no memory for a report");
+    int rc =
+        path && text ? mb_file_write_all(path, text, strlen(text), e) : mb_fail(e, MB_NOMEM, "no memory for a report");
     json_decref(all);
     mb_free(text);
     mb_free(path);
@@ -217,13 +207,6 @@ int dna_report_write(const dna_report *r, const char *folder, mb_err *e) {
 /* ---- answers --------------------------------------------------------------------------------------------------------
  */
 
-static int best_of(const double *a, int C) {
-    int best = 0;
-    for (int c = 1; c < C; c++)
-        best = a[c] > a[best] ? c : best;
-    return best;
-}
-
 static int put_bases(const dna_labelled *d, const dna_example *x, const double *answer, mb_out *out, mb_err *e) {
     int rc = MB_OK;
     for (int64_t i = 0; rc == MB_OK && x->base && i < x->length; i++)
@@ -231,7 +214,7 @@ static int put_bases(const dna_labelled *d, const dna_example *x, const double *
     if (rc == MB_OK)
         rc = mb_out_printf(out, e, "\t");
     for (int64_t i = 0; rc == MB_OK && i < x->length; i++)
-        rc = mb_out_printf(out, e, "%c", *d->label[best_of(answer + i * d->n_labels, d->n_labels)]);
+        rc = mb_out_printf(out, e, "%c", *d->label[dna_best_of(answer + i * d->n_labels, d->n_labels)]);
     return rc;
 }
 
@@ -250,7 +233,7 @@ static int put_answer(const dna_labelled *d, const dna_example *x, const double 
         return put_bases(d, x, answer, out, e);
     if (d->task == DNA_TASK_CLASS)
         rc = mb_out_printf(out, e, "%s\t%s", x->label < 0 ? "" : d->label[x->label],
-                           d->label[best_of(answer, d->n_labels)]);
+                           d->label[dna_best_of(answer, d->n_labels)]);
     if (d->task == DNA_TASK_MULTI) {
         rc = put_set(d, x->value, out, e);
         if (rc == MB_OK)

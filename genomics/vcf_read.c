@@ -14,6 +14,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "genomics/reader.h"
 #include "genomics/vcf.h"
 
 struct dna_vcf {
@@ -41,16 +42,9 @@ static int check_file(const char *path, mb_err *e) {
     struct stat s;
     char last = '\n';
     unsigned char first[2] = {0};
-    if (strcmp(path, "-") == 0)
-        return MB_OK;
-    if (strstr(path, "://"))
-        return mb_fail(e, MB_NOTSUP, "%s: network addresses are not opened; fetch the file first", path);
-    if (stat(path, &s))
-        return mb_fail_errno(e, errno == ENOENT ? MB_NOTFOUND : MB_IO, "%s: cannot be opened", path);
-    if (S_ISDIR(s.st_mode))
-        return mb_fail(e, MB_USAGE, "%s: is a folder, expected a VCF or BCF file", path);
-    if (!S_ISREG(s.st_mode))
-        return MB_OK;
+    int rc = dna_path_check(path, "a VCF or BCF file", e);
+    if (rc || strcmp(path, "-") == 0 || stat(path, &s) || !S_ISREG(s.st_mode))
+        return rc;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return mb_fail_errno(e, MB_IO, "%s: cannot be opened", path);

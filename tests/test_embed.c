@@ -25,6 +25,7 @@
 #include "genomics/pool.h"
 #include "tests/models.h"
 #include "tests/scratch.h"
+#include "tests/verb.h"
 
 enum { D = 8, LAYERS = 3, A_LENGTH = 700, B_LENGTH = 33 };
 
@@ -39,22 +40,10 @@ static const char *fasta;
 /* dna-mamba embed ARGS, words apart by blanks. */
 static int embed(const char *format, ...) MB_PRINTF(1, 2);
 static int embed(const char *format, ...) {
-    static char line[4096];
-    char *argv[64] = {"dna-mamba", "embed"};
-    int argc = 2, done = 0;
     va_list list;
     va_start(list, format);
-    vsnprintf(line, sizeof line, format, list);
+    const int rc = verb_run(&dna_embed_verb, &error, format, list);
     va_end(list);
-    for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
-        argv[argc++] = word;
-    mb_run run = {.program = "dna-mamba", .verb = &dna_embed_verb};
-    mb_err_clear(&error);
-    int rc = mb_options_parse(&run, argc, argv, &done, &error);
-    mb_log_set_level(MB_LOG_QUIET);
-    if (!rc)
-        rc = dna_embed_verb.run(&run, &error);
-    mb_options_free(&run);
     return rc;
 }
 

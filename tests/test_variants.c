@@ -22,6 +22,7 @@
 #include "genomics/vcf.h"
 #include "tests/models.h"
 #include "tests/scratch.h"
+#include "tests/verb.h"
 
 enum { D = 8, LAYERS = 3, L = 400, W = 101, V = 16, KINDS = 3, FIELDS = 4 };
 
@@ -33,22 +34,10 @@ static const char *fasta;
 
 static int variants(const char *format, ...) MB_PRINTF(1, 2);
 static int variants(const char *format, ...) {
-    static char line[4096];
-    char *argv[64] = {"dna-mamba", "variants"};
-    int argc = 2, done = 0;
     va_list list;
     va_start(list, format);
-    vsnprintf(line, sizeof line, format, list);
+    const int rc = verb_run(&dna_variants_verb, &error, format, list);
     va_end(list);
-    for (char *word = strtok(line, " "); word; word = strtok(NULL, " "))
-        argv[argc++] = word;
-    mb_run run = {.program = "dna-mamba", .verb = &dna_variants_verb};
-    mb_err_clear(&error);
-    int rc = mb_options_parse(&run, argc, argv, &done, &error);
-    mb_log_set_level(MB_LOG_QUIET);
-    if (!rc)
-        rc = dna_variants_verb.run(&run, &error);
-    mb_options_free(&run);
     return rc;
 }
 
