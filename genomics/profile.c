@@ -25,9 +25,7 @@ typedef struct job {
 } job;
 
 static int64_t stride_of(const dna_profile_options *o, int64_t length) {
-    if (o->causal)
-        return 1;
-    return o->mask_stride && o->mask_stride < length ? o->mask_stride : length;
+    return dna_probe_passes(o->causal, o->mask_stride, length);
 }
 
 double dna_profile_passes(const dna_profile_options *o, int64_t length, int64_t wanted) {
