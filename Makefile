@@ -63,10 +63,13 @@ OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_none.c core/hdf5_out.c core/hd
 MULTI_ISA   := $(filter-out kernels/ops_cpu.c,$(wildcard kernels/*_cpu.c))
 LIB_SRC     := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c core/*.c)) $(wildcard $(filter kernels/% core/%,$(CHOSEN)))
 LIB_OBJ     := $(LIB_SRC:%.c=$(B)/%.o) $(foreach i,$(ISAS),$(MULTI_ISA:%.c=$(B)/%.$(i).o))
-GEN_OBJ     := $(patsubst %.c,$(B)/%.o,$(filter-out $(OPTIONAL),$(wildcard genomics/*.c)) $(wildcard $(filter genomics/%,$(CHOSEN))))
-PIPE_OBJ    := $(patsubst %.c,$(B)/%.o,$(wildcard pipelines/*.c))
-FRONT_OBJ   := $(filter-out %/main.o,$(GEN_OBJ) $(PIPE_OBJ)) # for tests
-PROGRAMS    := $(if $(wildcard genomics/main.c),$(BIN)/dna-mamba) $(if $(wildcard pipelines/main.c),$(BIN)/seqmamba)
+front        = $(patsubst %.c,$(B)/%.o,$(filter-out $(OPTIONAL),$(wildcard $(1)/*.c)) $(wildcard $(filter $(1)/%,$(CHOSEN))))
+GEN_OBJ     := $(call front,genomics)
+REC_OBJ     := $(call front,recsys)
+TS_OBJ      := $(call front,timeseries)
+PIPE_OBJ    := $(call front,pipelines)
+FRONT_OBJ   := $(filter-out %/main.o,$(GEN_OBJ) $(REC_OBJ) $(TS_OBJ) $(PIPE_OBJ)) # for tests
+PROGRAMS    := $(BIN)/dna-mamba $(if $(REC_OBJ),$(BIN)/recmamba) $(if $(TS_OBJ),$(BIN)/ts-mamba) $(BIN)/seqmamba
 LIB         := $(B)/libseqmamba.a
 # tests/test_*.c: cmocka units; tests/check_*.c: kernels side by side; the same shape for bench/ and fuzz/. Each is one
 # program; the other files of its folder are shared by all of them.
@@ -82,6 +85,8 @@ KERNEL_CHECKS := $(patsubst tests/%.c,$(B)/alone/%,$(wildcard tests/check_*.c)) 
 all: $(PROGRAMS) $(BIN)/libseqmamba.a $(BIN)/libseqmamba.so ## programs and library into bin/ (the default)
 
 $(BIN)/dna-mamba: $(GEN_OBJ) $(LIB)
+$(BIN)/recmamba: $(REC_OBJ) $(LIB)
+$(BIN)/ts-mamba: $(TS_OBJ) $(LIB)
 $(BIN)/seqmamba: $(PIPE_OBJ) $(LIB)
 $(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
 $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -576,6 +577,16 @@ void mb_file_unmap(mb_map *m) {
         MB_ASSERT(rc == 0);
     }
     *m = (mb_map){0};
+}
+
+int mb_path_is_direct(const char *path) {
+    struct stat s;
+    return strcmp(path, "-") == 0 || (stat(path, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode));
+}
+
+int mb_path_ends_with(const char *path, const char *end) {
+    const size_t n = strlen(path), m = strlen(end);
+    return n >= m && strcasecmp(path + n - m, end) == 0;
 }
 
 int mb_file_exists(const char *path) {

@@ -44,6 +44,10 @@ typedef struct mb_map {
 int mb_file_map(mb_map *m, const char *path, mb_err *e) MB_MUST_USE;
 void mb_file_unmap(mb_map *m);
 int mb_file_exists(const char *path);
+/* Whether an output of this name goes straight there: standard output ("-"), a pipe or a device. */
+int mb_path_is_direct(const char *path);
+/* Whatever the case of letters: what kind of file a name says. */
+int mb_path_ends_with(const char *path, const char *end);
 int mb_dir_exists(const char *path);
 int64_t mb_dir_free_bytes(const char *path_in_dir);    /* of the file system that would hold the path; -1 unknown */
 char *mb_path_join(const char *dir, const char *name); /* mb_free; NULL without memory */

@@ -11,7 +11,7 @@
 #include "core/mem.h"
 #include "genomics/commands.h"
 #include "genomics/embed.h"
-#include "genomics/result.h"
+#include "core/result.h"
 #include "genomics/run_options.h"
 
 #define V embed_values
@@ -220,7 +220,7 @@ static int write_provenance(embed *j, dna_partial *p, mb_err *e) {
  * before. */
 static int make_hdf5(embed *j, dna_partial *p, mb_err *e) {
     char *record = NULL;
-    int rc = dna_result_record(&record, j->output, e);
+    int rc = mb_result_record(&record, j->output, e);
     mb_free(record);
     if (!rc)
         rc = embed_make_hdf5(j, p, e);
@@ -289,7 +289,7 @@ static int compute(embed *j, mb_err *e) {
 static int check_output(const embed *j, mb_err *e) {
     mb_out *out = NULL;
     int rc = dna_check_output(j->output, &j->items, e);
-    if (!rc && !dna_path_is_direct(j->output)) /* opening and closing a pipe would end its reader */
+    if (!rc && !mb_path_is_direct(j->output)) /* opening and closing a pipe would end its reader */
         rc = mb_out_create(&out, j->output, e);
     mb_out_abort(out);
     return rc;

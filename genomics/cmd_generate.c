@@ -11,7 +11,7 @@
 #include "genomics/commands.h"
 #include "genomics/generate.h"
 #include "genomics/input_options.h"
-#include "genomics/result.h"
+#include "core/result.h"
 #include "genomics/run_options.h"
 
 typedef struct generate_values {
@@ -328,7 +328,7 @@ static int compute(job *j, mb_err *e) {
     }
     if (rc == MB_OK)
         rc = fill_provenance(j, p, e);
-    rc = dna_result_commit(j->v->output, &j->out, 1, p, rc, e);
+    rc = mb_result_commit(j->v->output, &j->out, 1, p, rc, e);
     mb_provenance_free(p);
     if (rc == MB_OK)
         mb_info("%" PRId64 " sequences of %" PRId64 " bases: %.4f bits per base under the model", j->sequences,

@@ -17,7 +17,7 @@
 #include "genomics/estimate.h"
 #include "genomics/ism.h"
 #include "genomics/ism_picture.h"
-#include "genomics/result.h"
+#include "core/result.h"
 #include "genomics/run_options.h"
 #include "genomics/track.h"
 
@@ -422,7 +422,7 @@ static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
     if (rc == MB_OK)
         rc = fill_provenance(j, p, e);
     if (rc == MB_OK)
-        rc = dna_result_record(&record, j->prefix, e);
+        rc = mb_result_record(&record, j->prefix, e);
     if (rc == MB_OK && j->page)
         rc = mb_page_write(j->page, p, j->v->report, e);
     for (int64_t i = 0; j->pictures && i < j->source.regions.n; i++) {

@@ -12,7 +12,7 @@
 #include "genomics/commands.h"
 #include "genomics/input_options.h"
 #include "genomics/places.h"
-#include "genomics/result.h"
+#include "core/result.h"
 
 typedef struct nearest_values {
     char *index, *output;
@@ -251,7 +251,7 @@ static int compute(job *j, mb_err *e) {
     const double seconds = mb_clock_seconds() - start;
     if (rc == MB_OK)
         rc = fill_provenance(j, p, e);
-    rc = dna_result_commit(j->v->output, &j->out, 1, p, rc, e);
+    rc = mb_result_commit(j->v->output, &j->out, 1, p, rc, e);
     mb_provenance_free(p);
     if (rc == MB_OK)
         tell(j, seconds);

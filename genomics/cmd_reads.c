@@ -11,9 +11,9 @@
 #include "core/mem.h"
 #include "core/provenance.h"
 #include "genomics/commands.h"
-#include "genomics/partial.h"
+#include "core/file.h"
 #include "genomics/reads.h"
-#include "genomics/result.h"
+#include "core/result.h"
 #include "genomics/run_options.h"
 #include "genomics/value_page.h"
 
@@ -163,12 +163,12 @@ static int set_format(job *j, mb_err *e) {
     for (size_t i = 0; !j->format && i < sizeof KNOWN / sizeof *KNOWN; i++)
         if (ends_in(path, KNOWN[i].ending))
             j->format = KNOWN[i].format;
-    if (!j->format && dna_path_is_direct(path))
+    if (!j->format && mb_path_is_direct(path))
         j->format = READS_TSV;
     const int table = j->format == READS_TSV || j->format == READS_HDF5;
     if (!j->format)
         return mb_fail(e, MB_USAGE, "%s: which format? .bam, .cram, .sam, .tsv or .h5, or --format", path);
-    if (j->format == READS_HDF5 && dna_path_is_direct(path))
+    if (j->format == READS_HDF5 && mb_path_is_direct(path))
         return mb_fail(e, MB_USAGE, "%s: HDF5 needs a file", path);
     if (j->format == READS_HDF5 && !mb_h5_available())
         return mb_h5_create(&(mb_h5 *){NULL}, path, e);
@@ -380,7 +380,7 @@ static int write_page(const job *j, mb_provenance *p, mb_err *e) {
 /* HDF5 is put in place by its own module: run.json of an earlier run goes before. */
 static int remove_record(const job *j, mb_err *e) {
     char *record = NULL;
-    int rc = dna_result_record(&record, j->v->output, e);
+    int rc = mb_result_record(&record, j->v->output, e);
     mb_free(record);
     return rc;
 }
@@ -401,7 +401,7 @@ static int finish(job *j, mb_provenance *p, int rc, mb_err *e) {
     }
     j->out = NULL;
     j->table = NULL;
-    return dna_result_commit(j->v->output, ready, 2, p, rc, e);
+    return mb_result_commit(j->v->output, ready, 2, p, rc, e);
 }
 
 static int compute(job *j, mb_err *e) {

@@ -9,8 +9,7 @@
 #include "core/provenance.h"
 #include "genomics/commands.h"
 #include "genomics/input_options.h"
-#include "genomics/partial.h"
-#include "genomics/result.h"
+#include "core/result.h"
 #include "genomics/run_options.h"
 #include "genomics/score.h"
 #include "genomics/score_page.h"
@@ -311,11 +310,11 @@ static int write_page(const job *j, mb_provenance *p, mb_err *e) {
 
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
     mb_out *ready[] = {j->per_base, j->out};
-    if (!rc && (j->v->report || !dna_path_is_direct(j->v->output)))
+    if (!rc && (j->v->report || !mb_path_is_direct(j->v->output)))
         rc = fill_provenance(j, p, e);
     if (!rc && j->v->report)
         rc = write_page(j, p, e);
-    return dna_result_commit(j->v->output, ready, 2, p, rc, e);
+    return mb_result_commit(j->v->output, ready, 2, p, rc, e);
 }
 
 static int compute(job *j, double work, mb_err *e) {

@@ -11,8 +11,7 @@
 #include "core/provenance.h"
 #include "genomics/commands.h"
 #include "genomics/estimate.h"
-#include "genomics/partial.h"
-#include "genomics/result.h"
+#include "core/result.h"
 #include "genomics/run_options.h"
 #include "genomics/score.h"
 #include "genomics/track.h"
@@ -330,12 +329,12 @@ static int write_page(const job *j, mb_provenance *p, mb_err *e) {
 
 /* run.json comes last; a track without a value is refused by its commit. */
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
-    const int to_file = !dna_path_is_direct(j->v->output);
+    const int to_file = !mb_path_is_direct(j->v->output);
     char *record = NULL;
     if (rc == MB_OK && j->sums.bases > 0) {
         rc = fill_provenance(j, p, e);
         if (rc == MB_OK && to_file)
-            rc = dna_result_record(&record, j->v->output, e);
+            rc = mb_result_record(&record, j->v->output, e);
         if (rc == MB_OK && j->v->report)
             rc = write_page(j, p, e);
     }

@@ -13,8 +13,7 @@
 #include "core/provenance.h"
 #include "genomics/commands.h"
 #include "genomics/input_options.h"
-#include "genomics/partial.h"
-#include "genomics/result.h"
+#include "core/result.h"
 #include "genomics/run_options.h"
 #include "genomics/value_page.h"
 #include "genomics/variants.h"
@@ -230,9 +229,9 @@ static int choose_format(const variants_values *v, mb_err *e) {
                  {".bcf", VARIANTS_BCF},
                  {".tsv", VARIANTS_TSV}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (dna_path_ends_with(v->output, known[i].end))
+        if (mb_path_ends_with(v->output, known[i].end))
             return known[i].format;
-    if (dna_path_is_direct(v->output))
+    if (mb_path_is_direct(v->output))
         return VARIANTS_VCF;
     return mb_fail(e, MB_USAGE, "-o %s: expected a name that ends in .vcf, .vcf.gz, .bcf or .tsv, or --format",
                    v->output);
@@ -440,12 +439,12 @@ static int write_page(const job *j, mb_provenance *p, mb_err *e) {
 
 /* run.json comes last. */
 static int commit(job *j, int rc, mb_provenance *p, mb_err *e) {
-    const int to_file = !dna_path_is_direct(j->v->output); /* a pipe or a device has no neighbour */
+    const int to_file = !mb_path_is_direct(j->v->output); /* a pipe or a device has no neighbour */
     char *record = NULL;
     if (!rc && (to_file || j->v->report))
         rc = fill_provenance(j, p, e);
     if (!rc && to_file)
-        rc = dna_result_record(&record, j->v->output, e);
+        rc = mb_result_record(&record, j->v->output, e);
     if (!rc && j->v->report)
         rc = write_page(j, p, e);
     rc = commit_output(j, rc, e);

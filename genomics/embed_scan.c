@@ -85,7 +85,7 @@ int embed_check_space(const embed *j, mb_err *e) {
     const int64_t room = mb_dir_free_bytes(j->output), bytes = embed_output_bytes(j);
     const double need = (double)bytes * (j->format == EMBED_HDF5 ? 2 : 1); /* raw rows, then the file */
     char a[32], b[32];
-    if (!j->scanned || room < 0 || dna_path_is_direct(j->output) || need <= (double)room || j->v->resume)
+    if (!j->scanned || room < 0 || mb_path_is_direct(j->output) || need <= (double)room || j->v->resume)
         return MB_OK;
     return mb_fail(e, MB_IO, "%s: needs %s, its file system has %s free; --dtype f16, --pool or --bin make it smaller",
                    j->output, mb_human_bytes(need, a), mb_human_bytes((double)room, b));

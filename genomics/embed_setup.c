@@ -28,7 +28,7 @@ static int set_format(embed *j, mb_err *e) {
     if (j->format == EMBED_FORMAT_AUTO && strcmp(j->output, "-") == 0)
         j->format = EMBED_TSV;
     for (size_t i = 0; j->format == EMBED_FORMAT_AUTO && i < sizeof KNOWN / sizeof *KNOWN; i++)
-        if (dna_path_ends_with(j->output, KNOWN[i].end))
+        if (mb_path_ends_with(j->output, KNOWN[i].end))
             j->format = KNOWN[i].format;
     if (j->format == EMBED_FORMAT_AUTO)
         return mb_fail(e, MB_USAGE,
@@ -37,7 +37,7 @@ static int set_format(embed *j, mb_err *e) {
     const int text = j->format == EMBED_TSV || j->format == EMBED_TSV_GZ;
     if (text && j->v->pool == DNA_POOL_NONE)
         return mb_fail(e, MB_USAGE, "--pool none gives a row per base, which is too much for text; write .npy or .h5");
-    if (!text && dna_path_is_direct(j->output))
+    if (!text && mb_path_is_direct(j->output))
         return mb_fail(e, MB_USAGE,
                        "-o %s: only TSV can go to standard output, a pipe or a device; name a file for the others",
                        j->output);

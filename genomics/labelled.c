@@ -1,7 +1,7 @@
 /* Gathers examples of all inputs, then has their labels understood, then turns offsets into pointers.
  * Refuses letters that the policies refuse, lengths out of range, examples without a label where one is wanted. */
 #include "genomics/labelled_internal.h"
-#include "genomics/partial.h"
+#include "core/file.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -279,7 +279,7 @@ static int read_input(dna_builder *b, const char *input, mb_err *e) {
     if (!path)
         return mb_fail(e, MB_NOMEM, "%s: no memory to read it", input);
     const char *given = divide(path);
-    const int bed = dna_path_ends_with(path, ".bed") || dna_path_ends_with(path, ".bed.gz");
+    const int bed = mb_path_ends_with(path, ".bed") || mb_path_ends_with(path, ".bed.gz");
     int rc = add_name(&b->d->file, &b->d->n_files, strcmp(path, "-") ? path : "standard input", e);
     if (!rc && !exists(path))
         rc = mb_fail(e, MB_NOTFOUND, "%s: no such file", path);

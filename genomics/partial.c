@@ -247,16 +247,6 @@ static int restore(dna_partial *p, const char *digest, int resume, int64_t data_
     return rc ? rc : sync_out(p->journal, e);
 }
 
-int dna_path_is_direct(const char *path) {
-    struct stat s;
-    return strcmp(path, "-") == 0 || (stat(path, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode));
-}
-
-int dna_path_ends_with(const char *path, const char *end) {
-    const size_t n = strlen(path), m = strlen(end);
-    return n >= m && strcasecmp(path + n - m, end) == 0;
-}
-
 static int open_files(dna_partial *p, const char *index_path, int64_t *data_size, int64_t *journal_size, mb_err *e) {
     char *journal = mb_asprintf("%s.journal", p->path);
     int rc = journal ? MB_OK : mb_fail(e, MB_NOMEM, "%s: no memory for its journal", p->path);
@@ -287,7 +277,7 @@ int dna_partial_open(dna_partial **out, const char *path, const char *index_path
     }
     p->head = head;
     int rc;
-    if (dna_path_is_direct(path)) {
+    if (mb_path_is_direct(path)) {
         rc =
             resume ? mb_fail(e, MB_USAGE, "%s: --resume needs an output file", path) : mb_out_create(&p->data, path, e);
     } else {
@@ -301,7 +291,7 @@ int dna_partial_open(dna_partial **out, const char *path, const char *index_path
     }
     /* Nothing that was there is removed: another --resume, with the right options, may still use it. */
     mb_err ignored = {0};
-    if (p->data && (dna_path_is_direct(path) || (data_size == 0 && p->n == 0)))
+    if (p->data && (mb_path_is_direct(path) || (data_size == 0 && p->n == 0)))
         mb_out_abort(p->data);
     else if (p->data)
         (void)!mb_out_keep(p->data, &ignored);

@@ -24,10 +24,6 @@ int64_t dna_partial_end(const dna_partial *p); /* offset at which the next batch
 /* 1 when all rows were written and only the renaming was interrupted. */
 int dna_partial_is_complete(const dna_partial *p);
 int dna_partial_is_direct(const dna_partial *p);
-/* Whether an output of this name would be: standard output, a pipe or a device. */
-int dna_path_is_direct(const char *path);
-/* Whatever the case of letters: what kind of file a name says. */
-int dna_path_ends_with(const char *path, const char *end);
 
 /* Data of the batch being written, anywhere from dna_partial_end on; safe from many workers. Direct outputs: in order.
  */

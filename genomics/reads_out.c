@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "core/mem.h"
-#include "genomics/partial.h"
+#include "core/file.h"
 #include "genomics/reads.h"
 
 struct reads_out {
@@ -57,7 +57,7 @@ static int is_too_long_for_bai(sam_hdr_t *header) {
 static int open_index(reads_out *out, mb_err *e) {
     const reads_out_options *o = out->o;
     const int csi = is_too_long_for_bai(out->header);
-    out->indexed = o->index && (o->format == READS_BAM || o->format == READS_CRAM) && !dna_path_is_direct(o->path) &&
+    out->indexed = o->index && (o->format == READS_BAM || o->format == READS_CRAM) && !mb_path_is_direct(o->path) &&
                    is_sorted_by_coordinate(out->header);
     if (!out->indexed)
         return MB_OK;
@@ -159,7 +159,7 @@ void reads_out_abort(reads_out *out) {
 static int remove_old_indexes(const reads_out *out, mb_err *e) {
     static const char *const ENDING[] = {"bai", "csi", "crai"};
     int rc = MB_OK;
-    for (int i = 0; rc == MB_OK && i < 3 && !dna_path_is_direct(out->o->path) && out->o->format != READS_SAM; i++) {
+    for (int i = 0; rc == MB_OK && i < 3 && !mb_path_is_direct(out->o->path) && out->o->format != READS_SAM; i++) {
         char *path = mb_asprintf("%s.%s", out->o->path, ENDING[i]);
         if (!path)
             rc = mb_fail(e, MB_NOMEM, "no memory for the name of an index");

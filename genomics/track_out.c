@@ -9,7 +9,6 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "genomics/partial.h"
 
 struct dna_track_out {
     const dna_bigwig_contigs *contigs;
@@ -29,7 +28,7 @@ int dna_track_format_of(const char *path, int *format, mb_err *e) {
     if (ends_with(path, ".bw") || ends_with(path, ".bigwig"))
         return MB_OK;
     *format = DNA_BEDGRAPH;
-    if (ends_with(path, ".bedgraph") || ends_with(path, ".bdg") || ends_with(path, ".bg") || dna_path_is_direct(path))
+    if (ends_with(path, ".bedgraph") || ends_with(path, ".bdg") || ends_with(path, ".bg") || mb_path_is_direct(path))
         return MB_OK;
     return mb_fail(e, MB_USAGE, "%s: a track is bigWig (.bw, .bigwig) or bedGraph (.bedgraph, .bdg, .bg, or -)", path);
 }

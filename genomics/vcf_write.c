@@ -12,7 +12,6 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "genomics/partial.h"
 #include "genomics/vcf.h"
 
 #define TBI_LIMIT ((int64_t)1 << 29)
@@ -78,7 +77,7 @@ int dna_vcf_out_open(dna_vcf_out **out, const char *path, int kind, bcf_hdr_t *h
     dna_vcf_out *o = mb_calloc(1, sizeof *o);
     if (!o)
         return mb_fail(e, MB_NOMEM, "%s: no memory to open it", path);
-    *o = (dna_vcf_out){.header = header, .kind = kind, .sorted = 1, .contig = -1, .direct = dna_path_is_direct(path)};
+    *o = (dna_vcf_out){.header = header, .kind = kind, .sorted = 1, .contig = -1, .direct = mb_path_is_direct(path)};
     o->path = mb_strdup(strcmp(path, "-") == 0 ? "standard output" : path);
     o->stale[0] = mb_asprintf("%s.tbi", path);
     o->stale[1] = mb_asprintf("%s.csi", path);

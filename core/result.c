@@ -1,13 +1,12 @@
 /* See result.h. Refuses nothing. */
-#include "genomics/result.h"
+#include "core/result.h"
 
 #include <errno.h>
 #include <unistd.h>
 
 #include "core/mem.h"
-#include "genomics/partial.h"
 
-int dna_result_record(char **record, const char *output, mb_err *e) {
+int mb_result_record(char **record, const char *output, mb_err *e) {
     int rc = MB_OK;
     *record = mb_asprintf("%s.run.json", output);
     if (!*record)
@@ -21,10 +20,10 @@ int dna_result_record(char **record, const char *output, mb_err *e) {
     return rc;
 }
 
-int dna_result_commit(const char *output, mb_out **out, int n, mb_provenance *p, int rc, mb_err *e) {
+int mb_result_commit(const char *output, mb_out **out, int n, mb_provenance *p, int rc, mb_err *e) {
     char *record = NULL;
-    if (rc == MB_OK && !dna_path_is_direct(output))
-        rc = dna_result_record(&record, output, e);
+    if (rc == MB_OK && !mb_path_is_direct(output))
+        rc = mb_result_record(&record, output, e);
     for (int i = 0; i < n; i++) {
         if (rc == MB_OK && out[i])
             rc = mb_out_commit(out[i], e);
