@@ -1,0 +1,7 @@
+/* The verbs of recmamba: one row each for main.c. */
+#ifndef REC_COMMANDS_H
+#define REC_COMMANDS_H
+#include "core/options.h"
+
+extern const mb_verb rec_info_verb;
+#endif
