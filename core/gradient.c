@@ -126,6 +126,11 @@ int mb_gradient_threads(const mb_gradient *g) {
     return g->o.threads;
 }
 
+int mb_gradient_strands(const mb_gradient *g) {
+    const int all = mb_model_strands(g->m);
+    return g->o.strands > 0 && g->o.strands < all ? g->o.strands : all;
+}
+
 int mb_gradient_refresh(mb_gradient *g, mb_err *e) {
     return mb_model_refresh(g->m, g->o.threads, e);
 }
@@ -196,7 +201,7 @@ static mb_gradient_plan plan_for(const mb_gradient *g, const mb_batch_rows *b) {
 
 int mb_gradient_plan_make(const mb_gradient *g, const int64_t *length, int n, mb_gradient_plan *plan, mb_err *e) {
     mb_rows_table rows = {0};
-    int rc = mb_rows_table_make(&rows, length, n, mb_model_strands(g->m), g->m->tile, e);
+    int rc = mb_rows_table_make(&rows, length, n, mb_gradient_strands(g), g->m->tile, e);
     if (rc == MB_OK)
         *plan = plan_for(g, &rows.b);
     mb_rows_table_free(&rows);
@@ -417,7 +422,7 @@ static work work_on(mb_gradient *g, int layer) {
 
 static void place_tokens(mb_gradient *g, const mb_batch *b) {
     const mb_config *c = &g->m->config;
-    const int strands = mb_model_strands(g->m);
+    const int strands = mb_gradient_strands(g);
     const int32_t *from = b->token;
     for (int i = 0; i < b->n; from += b->length[i++])
         for (int s = 0; s < strands; s++) {
@@ -430,7 +435,7 @@ static void place_tokens(mb_gradient *g, const mb_batch *b) {
 }
 
 int mb_gradient_forward(mb_gradient *g, const mb_batch *b, mb_err *e) {
-    int rc = mb_rows_table_make(&g->rows, b->length, b->n, mb_model_strands(g->m), g->m->tile, e);
+    int rc = mb_rows_table_make(&g->rows, b->length, b->n, mb_gradient_strands(g), g->m->tile, e);
     if (rc == MB_OK)
         rc = reserve(g, e);
     if (rc == MB_OK)

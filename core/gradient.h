@@ -18,6 +18,7 @@ typedef struct mb_gradient mb_gradient;
 typedef struct mb_gradient_options {
     int threads;    /* > 0 */
     int64_t memory; /* bytes for activations; 0 = 80 % of what is available. More is taken when the least is more */
+    int strands; /* 1: RC-equivariant models run over the given strand alone, one lane a sequence; 0: all they have */
 } mb_gradient_options;
 
 typedef struct mb_batch {
@@ -68,6 +69,7 @@ const mb_batch_rows *mb_gradient_rows(const mb_gradient *g);
 const float *mb_gradient_hidden(const mb_gradient *g);
 float *mb_gradient_d_hidden(mb_gradient *g);
 int mb_gradient_threads(const mb_gradient *g);
+int mb_gradient_strands(const mb_gradient *g); /* lanes of a sequence */
 
 /* Runs items 0..n-1 on the workers, in any order; ends with the error of the first item that failed. */
 typedef int mb_gradient_item(void *user, int item, const mbk_ctx *ctx);

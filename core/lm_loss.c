@@ -52,7 +52,8 @@ static void carve(panel *p, mb_arena *a) {
 static int open_panel(panel *p, mb_gradient *g, const mb_lm_targets *t, int with_gradient, mb_err *e) {
     const mb_model *m = mb_gradient_model(g);
     *p = (panel){.g = g, .m = m, .t = t, .with_gradient = with_gradient, .D = m->config.D, .V = m->config.V};
-    p->strands = mb_model_strands(m);
+    p->strands = mb_gradient_strands(p->g);
+    MB_ASSERT(p->strands == mb_model_strands(m));
     const int swapped = mb_model_halves_swapped(m, m->config.n_layer);
     for (int s = 0; s < p->strands; s++) {
         p->half[s] = swapped ^ s;

@@ -5,7 +5,8 @@
  *
  * as CaduceusForSequenceClassification of the original code has it (Schiff et al. 2024, arXiv 2403.03234), so that an
  * RC-equivariant model gives a sequence and its reverse complement the same bits. first and last are the first and last
- * row of each strand as it is read. A model of one strand may be given each sequence and its reverse complement as two
+ * row of each strand as it is read. Labels that have a direction (promoters, splice sites) want the given strand alone:
+ * z = b + W f_0. A model of one strand may be given each sequence and its reverse complement as two
  * sequences of the batch (views 2: conjoining), which are then its strands. Without pooling (MB_POOL_NONE) each
  * position has its z, from its own row of each strand. A unit is a sequence, or a position without pooling. */
 #ifndef MB_POOL_HEAD_H
@@ -25,6 +26,7 @@ typedef enum mb_pool_objective {
 typedef struct mb_pool_head {
     int C; /* classes, labels or numbers */
     int pooling, objective;
+    int given; /* 1: from the given strand alone, also of an RC-equivariant model: its gradient runs with strands = 1 */
     float *w, *b;         /* (C,D); (C) or NULL */
     float *w_sum, *b_sum; /* gradients, added to; NULL when there are none to take */
 } mb_pool_head;

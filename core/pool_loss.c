@@ -50,7 +50,7 @@ static void carve(work *k, mb_arena *a) {
 
 static int find_examples(work *k, mb_err *e) {
     const mb_batch_rows *b = mb_gradient_rows(k->g);
-    k->strands = mb_model_strands(mb_gradient_model(k->g)) * k->t->views;
+    k->strands = mb_gradient_strands(k->g) * k->t->views;
     MB_ASSERT(k->strands <= 2 && b->lanes % k->strands == 0);
     k->n = b->lanes / k->strands;
     k->example = mb_calloc((size_t)k->n, sizeof *k->example);

@@ -116,13 +116,16 @@ static double *combine(const work *k, const strand *s, int64_t length, int swapp
 int mb_pool_run(const mb_model *m, const mb_pool_head *h, const mb_sequence *sequence, int n, int views,
                 const mb_forward_options *o, double *logits, mb_err *e) {
     const mb_config *c = mb_model_config(m);
-    work k = {.h = h, .sequence = sequence, .D = c->D, .strands = mb_model_strands(m), .views = views};
+    work k = {.h = h, .sequence = sequence, .D = c->D, .strands = h->given ? 1 : mb_model_strands(m), .views = views};
     MB_ASSERT(k.strands * views <= 2 && n % views == 0);
     double *numbers = mb_calloc(numbers_of(&k, n) + 1, sizeof *numbers);
     int rc = make_strands(&k, n, numbers, e);
     const mb_sink to = {take_rows, &k};
+    mb_forward_options how = *o;
+    if (h->given)
+        how.strands = 1;
     if (rc == MB_OK)
-        rc = mb_forward_run(m, sequence, n, o, &to, e);
+        rc = mb_forward_run(m, sequence, n, &how, &to, e);
     const int swapped = c->rcps_strand_swap && c->n_layer % 2 == 1;
     for (int i = 0; rc == MB_OK && i < n; i += views)
         logits = combine(&k, k.at + (size_t)i * (size_t)k.strands, sequence[i].length, swapped, logits);

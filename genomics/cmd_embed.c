@@ -9,9 +9,10 @@
 #include "core/file.h"
 #include "core/hdf5_out.h"
 #include "core/mem.h"
+#include "core/page.h"
+#include "core/result.h"
 #include "genomics/commands.h"
 #include "genomics/embed.h"
-#include "core/result.h"
 #include "genomics/run_options.h"
 
 #define V embed_values
@@ -106,6 +107,7 @@ static const mb_option OPTIONS[] = {
      .def = "true",
      .help = "Read all input once before the work, so that its errors are told at once. Not for standard input."},
     DNA_SCRATCH_OPTION(V, "a sequence does"),
+    MB_REPORT_OPTION(V),
     DNA_INPUT_OPTIONS(V, input),
     {0}};
 #undef V
@@ -196,6 +198,7 @@ static int run_batches(embed *j, mb_err *e) {
     return rc;
 }
 
+/* The record of the run, and the page for people, whose record is the same. */
 static int write_provenance(embed *j, dna_partial *p, mb_err *e) {
     char *path = mb_asprintf("%s.run.json", j->output);
     int rc = path ? mb_provenance_file(j->provenance, "model", mb_model_weights_path(j->model), e)
@@ -210,6 +213,8 @@ static int write_provenance(embed *j, dna_partial *p, mb_err *e) {
         rc = mb_provenance_number(j->provenance, "sequences", (double)dna_partial_items(p));
     if (!rc)
         rc = mb_provenance_number(j->provenance, "rows", (double)dna_partial_rows(p));
+    if (!rc && j->v->report)
+        rc = embed_page_write(j, p, e);
     if (!rc)
         rc = mb_provenance_write(j->provenance, path, e);
     mb_free(path);
@@ -289,6 +294,17 @@ static int compute(embed *j, mb_err *e) {
 static int check_output(const embed *j, mb_err *e) {
     mb_out *out = NULL;
     int rc = dna_check_output(j->output, &j->items, e);
+    const int kept = (j->format == EMBED_NPY || j->format == EMBED_HDF5) && !mb_path_is_direct(j->output);
+    if (!rc && j->v->report && !kept)
+        rc = mb_fail(e, MB_USAGE, "--report: is made from the rows of a .npy or .h5 result; -o %s has none to look at",
+                     j->output);
+    if (!rc && j->v->report)
+        rc = dna_check_output(j->v->report, &j->items, e);
+    if (!rc && j->v->report && !mb_path_is_direct(j->v->report)) {
+        rc = mb_out_create(&out, j->v->report, e);
+        mb_out_abort(out);
+        out = NULL;
+    }
     if (!rc && !mb_path_is_direct(j->output)) /* opening and closing a pipe would end its reader */
         rc = mb_out_create(&out, j->output, e);
     mb_out_abort(out);

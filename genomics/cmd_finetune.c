@@ -44,10 +44,10 @@ static int read_data(dna_tuning *t, mb_err *e) {
         rc = dna_labelled_read(&t->d, files, n, &o, &t->alphabet, e);
     if (rc == MB_OK)
         say(&t->d.said);
-    if (rc == MB_OK && t->d.task == DNA_TASK_BASES && (t->start.config.rcps || v->conjoin == DNA_CONJOIN_YES))
+    if (rc == MB_OK && t->d.task == DNA_TASK_BASES &&
+        (t->start.config.rcps ? v->conjoin != DNA_CONJOIN_NO : v->conjoin == DNA_CONJOIN_YES))
         mb_warn("this model says the same of a base and of its partner on the other strand: labels that differ between "
-                "the strands (coding frames, splice donors) cannot be learned%s",
-                t->start.config.rcps ? "; a caduceus-ph or mamba-dna model can" : "; --conjoin no can");
+                "the strands (coding frames, splice donors) cannot be learned; with --conjoin no they can");
     if (rc == MB_OK && t->d.task != DNA_TASK_REGRESSION && t->d.task != DNA_TASK_MULTI && t->d.n_labels < 2)
         return mb_fail(e, MB_FORMAT, "every example has the label '%s': there is nothing to tell apart", t->d.label[0]);
     return rc;
@@ -151,6 +151,7 @@ static dna_report report_of(const dna_tuning *t) {
                         .metrics = t->n_tested > 0 ? &t->metrics : NULL,
                         .floor = t->floor.n > 0 ? &t->floor : NULL,
                         .k = t->k,
+                        .floor_strands = dna_tuning_is_directed(t) ? 1 : 2,
                         .majority = t->majority,
                         .run = t->runs,
                         .n_runs = t->n_runs,

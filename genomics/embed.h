@@ -10,7 +10,7 @@
 
 typedef struct embed_values {
     dna_input_values input;
-    char *model, *output, *layer, *scratch;
+    char *model, *output, *layer, *scratch, *report;
     int64_t bin, gzip;
     int pool, strand, stream, dtype, precision, format, resume, scan;
 } embed_values;
@@ -93,4 +93,7 @@ int embed_bgzf(const char *text, int64_t n, dna_text *out, mb_err *e) MB_MUST_US
 
 /* embed_h5.c: the HDF5 file from raw rows and index. A dna_ending.make. */
 int embed_make_hdf5(void *job, dna_partial *p, mb_err *e) MB_MUST_USE;
+
+/* embed_page.c: --report, when all rows are there and the record of the run is filled. */
+int embed_page_write(embed *j, dna_partial *partial, mb_err *e) MB_MUST_USE;
 #endif

@@ -40,7 +40,11 @@ const mb_option dna_finetune_options[] = {
     OPTION(bias, BOOL, .def = "false", .help = "The head has a bias. The original Python class has none."),
     OPTION(conjoin, CHOICE, .def = "auto", .choices = "auto|yes|no",
            .help =
-               "Models that are not RC-equivariant answer with the mean of both strands. auto: yes, but for bases."),
+               "yes: the answer is the mean over both strands, the same for a sequence and its reverse complement. no: "
+               "from the given strand alone, for labels that have a direction (promoters, splice sites, coding "
+               "frames); an RC-equivariant model is then run over that strand only, in half the time, and the "
+               "original Python class, which always takes both, answers otherwise. auto: yes, but no for the bases "
+               "of a model that is not RC-equivariant."),
     OPTION(class_weights, CHOICE, .def = "none", .choices = "none|balanced",
            .help = "balanced: each class weighs the same in the loss, however rare it is."),
     OPTION(freeze, BOOL, .def = "false", .help = "Only the head is trained."),
@@ -57,7 +61,7 @@ const mb_option dna_finetune_options[] = {
     OPTION(clip, FLOAT, .def = "1", .max = 1e9, .meta = "NORM", .help = "Largest norm of the gradient; 0: any."),
     OPTION(reverse, FLOAT, .def = "-1", .min = -1, .max = 1, .meta = "P",
            .help = "Chance that a training example is shown as its reverse complement. -1: 0.5 for models that are "
-                   "not RC-equivariant, 0 for others and for bases."),
+                   "not RC-equivariant, 0 for others, for bases and with --conjoin no."),
     OPTION(judge, STRING, .def = "auto", .meta = "METRIC",
            .help = "What the best epoch is chosen by on held-out examples: loss, accuracy, mcc, f1_macro, auroc, "
                    "auprc, spearman, r2 ... auto: mcc (class, bases), auroc (multi), spearman (regression)."),

@@ -100,10 +100,11 @@ static json_t *numbers_json(const double *v, int n) {
 
 static int write_task(const dna_head *h, const char *folder, mb_err *e) {
     char *path = mb_path_join(folder, "task.json");
-    json_t *all = json_pack("{s:i, s:s, s:s, s:b, s:b, s:i, s:o, s:o, s:o}", "version", VERSION, "task",
-                            dna_task_name(h->task), "pooling", POOLING[h->pool.pooling], "conjoin", h->conjoin, "bias",
-                            h->pool.b != NULL, "d_model", h->D, "labels", names_json(h), "mean",
-                            numbers_json(h->mean, h->pool.C), "scale", numbers_json(h->scale, h->pool.C));
+    json_t *all =
+        json_pack("{s:i, s:s, s:s, s:b, s:s, s:b, s:i, s:o, s:o, s:o}", "version", VERSION, "task",
+                  dna_task_name(h->task), "pooling", POOLING[h->pool.pooling], "conjoin", h->conjoin, "strand",
+                  h->pool.given ? "given" : "both", "bias", h->pool.b != NULL, "d_model", h->D, "labels", names_json(h),
+                  "mean", numbers_json(h->mean, h->pool.C), "scale", numbers_json(h->scale, h->pool.C));
     int rc = path ? write_json(all, path, e) : no_memory(e);
     json_decref(all);
     mb_free(path);
@@ -208,6 +209,12 @@ static const char *text_of(const json_t *all, const char *key) {
     return json_string_value(json_object_get(all, key));
 }
 
+/* Heads on RC-equivariant models; of the others conjoin tells. */
+static int is_given(const json_t *all) {
+    const char *strand = text_of(all, "strand");
+    return strand && strcmp(strand, "given") == 0;
+}
+
 static int take_task(dna_head *h, const json_t *all, int D, const char *path, mb_err *e) {
     const json_t *labels = json_object_get(all, "labels"), *mean = json_object_get(all, "mean"),
                  *scale = json_object_get(all, "scale");
@@ -219,7 +226,7 @@ static int take_task(dna_head *h, const json_t *all, int D, const char *path, mb
         return mb_fail(e, MB_FORMAT, "%s is no task file of this program for a model of width %d", path, D);
     *h = (dna_head){.task = task,
                     .conjoin = json_is_true(json_object_get(all, "conjoin")),
-                    .pool = {.pooling = pooling, .objective = objective_of(task)}};
+                    .pool = {.pooling = pooling, .objective = objective_of(task), .given = is_given(all)}};
     int rc = make_room(h, (int)C, D, json_is_true(json_object_get(all, "bias")), e);
     for (int c = 0; rc == MB_OK && c < (int)C; c++) {
         const char *name = json_string_value(json_array_get(labels, (size_t)c));

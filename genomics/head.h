@@ -12,6 +12,7 @@
 typedef struct dna_head {
     int task;    /* dna_task */
     int conjoin; /* a one-strand model answers with the mean of z over both strands */
+                 /* pool.given: an RC-equivariant one from the given strand alone */
     int D;
     mb_pool_head pool;
     char **label;         /* (C) names */

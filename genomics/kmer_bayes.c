@@ -8,7 +8,7 @@
 #include "core/mem.h"
 
 struct dna_kmer_bayes {
-    int k, n_labels;
+    int k, n_labels, strands;
     int8_t code[256]; /* token -> 0..3 for A C G T, -1 otherwise */
     double *prior;    /* (n_labels) log P(c); -INFINITY for a class without examples */
     float *word;      /* (4^k, n_labels) log P(w|c) */
@@ -36,7 +36,7 @@ static words words_start(int k) {
     return (words){.k = k, .mask = (1u << 2 * k) - 1};
 }
 
-/* Words of both strands into count (4^k, n_labels), examples of each class into prior. */
+/* Words into count (4^k, n_labels), examples of each class into prior. */
 static void count_words(const dna_kmer_bayes *b, const dna_labelled *d, const int64_t *index, int64_t n,
                         double *count) {
     const int C = b->n_labels;
@@ -47,15 +47,15 @@ static void count_words(const dna_kmer_bayes *b, const dna_labelled *d, const in
         for (int64_t j = 0; j < x->length; j++)
             if (push_base(&w, b->code[x->token[j]])) {
                 count[(size_t)w.forward * (size_t)C + (size_t)x->label] += 1;
-                count[(size_t)w.backward * (size_t)C + (size_t)x->label] += 1;
+                count[(size_t)w.backward * (size_t)C + (size_t)x->label] += b->strands - 1;
             }
     }
 }
 
 int dna_kmer_bayes_train(dna_kmer_bayes **out, const dna_labelled *d, const dna_alphabet *a, const int64_t *index,
-                         int64_t n, int k, double alpha, mb_err *e) {
+                         int64_t n, int k, int strands, double alpha, mb_err *e) {
     *out = NULL;
-    MB_ASSERT(d->task == DNA_TASK_CLASS);
+    MB_ASSERT(d->task == DNA_TASK_CLASS && (strands == 1 || strands == 2));
     if (k < 1 || k > DNA_KMER_MAX || !(alpha > 0) || n < 1)
         return mb_fail(e, MB_RANGE,
                        "k-mer naive Bayes with k %d, alpha %g, %lld examples: expected k 1 to %d, alpha above "
@@ -67,6 +67,7 @@ int dna_kmer_bayes_train(dna_kmer_bayes **out, const dna_labelled *d, const dna_
     if (b) {
         b->k = k;
         b->n_labels = d->n_labels;
+        b->strands = strands;
         b->prior = mb_calloc(C, sizeof *b->prior);
         b->word = mb_calloc(W * C, sizeof *b->word);
     }
@@ -112,7 +113,7 @@ void dna_kmer_bayes_predict(const dna_kmer_bayes *b, const uint8_t *token, int64
             const float *forward = b->word + (size_t)w.forward * (size_t)C;
             const float *backward = b->word + (size_t)w.backward * (size_t)C;
             for (int c = 0; c < C; c++)
-                p[c] += 0.5 * ((double)forward[c] + (double)backward[c]);
+                p[c] += b->strands == 1 ? (double)forward[c] : 0.5 * ((double)forward[c] + (double)backward[c]);
         }
     for (int c = 0; c < C; c++)
         most = p[c] > most ? p[c] : most;

@@ -181,8 +181,8 @@ static int put_report(const dna_report *r, mb_out *out, mb_err *e) {
     if (rc == MB_OK && isfinite(r->majority))
         rc = mb_out_printf(out, e, "\ncommonest class of the training part, always: accuracy %.4f\n", r->majority);
     if (rc == MB_OK && r->floor)
-        rc =
-            mb_out_printf(out, e, "k-mers: naive Bayes over %d-mers of both strands, trained on the same part\n", r->k);
+        rc = mb_out_printf(out, e, "k-mers: naive Bayes over %d-mers of %s, trained on the same part\n", r->k,
+                           r->floor_strands == 1 ? "the given strand" : "both strands");
     if (rc == MB_OK && r->metrics)
         rc = put_confusion(r, out, e);
     return rc == MB_OK && r->n_runs > 0 ? put_runs(r, out, e) : rc;

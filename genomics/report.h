@@ -17,7 +17,7 @@ typedef struct dna_report {
     const dna_labelled *d;
     const dna_metrics *metrics; /* all test examples, the first seed; NULL: nothing was tested */
     const dna_metrics *floor;   /* k-mers on the same examples, or NULL */
-    int k;                      /* of them */
+    int k, floor_strands;       /* of them */
     double majority;            /* accuracy of the commonest class of the training part; NaN: not classes */
     const dna_report_run *run;
     int n_runs;

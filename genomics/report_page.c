@@ -39,7 +39,8 @@ static void put_metrics(mb_page *p, const dna_report *r) {
     mb_page_table_end(p);
     mb_page_text(p, "Intervals: %g %% percentile bootstrap%s.", 100 * r->level, r->n_runs > 1 ? ", first seed" : "");
     if (r->floor)
-        mb_page_text(p, "k-mers: naive Bayes over %d-mers of both strands, trained on the same part.", r->k);
+        mb_page_text(p, "k-mers: naive Bayes over %d-mers of %s, trained on the same part.", r->k,
+                     r->floor_strands == 1 ? "the given strand" : "both strands");
     if (isfinite(r->majority))
         mb_page_text(p, "The commonest class of the training part, always: accuracy %.4f.", r->majority);
 }

@@ -34,17 +34,24 @@ static int no_memory(mb_err *e) {
 /* ---- the machinery of a run -----------------------------------------------------------------------------------------
  */
 
+static int equivariant(const dna_tuning *t) {
+    return t->start.config.rcps;
+}
+
+int dna_tuning_is_directed(const dna_tuning *t) {
+    return t->v->conjoin == DNA_CONJOIN_NO ||
+           (t->v->conjoin == DNA_CONJOIN_AUTO && t->d.task == DNA_TASK_BASES && !equivariant(t));
+}
+
 int dna_tuning_gradient(const dna_tuning *t, uint64_t seed, mb_gradient **g, mb_err *e) {
     const mb_model_options mo = {.device = t->run->globals.device, .precision = (mbk_precision)t->v->precision};
-    const mb_gradient_options go = {.threads = (int)t->run->globals.threads, .memory = t->run->globals.memory};
+    const mb_gradient_options go = {.threads = (int)t->run->globals.threads,
+                                    .memory = t->run->globals.memory,
+                                    .strands = dna_tuning_is_directed(t) && equivariant(t)};
     mb_params *p = NULL;
     int rc = t->start.weights ? mb_params_clone(&p, &t->start.config, t->start.params, e)
                               : mb_params_seed(&p, &t->start.config, seed, e);
     return rc == MB_OK ? mb_gradient_create(g, &t->start.config, p, &mo, &go, e) : rc;
-}
-
-static int equivariant(const dna_tuning *t) {
-    return t->start.config.rcps;
 }
 
 /* Regression: targets of mean 0 and variance 1 on the training part. */
@@ -142,9 +149,8 @@ static int make_optimizer(tune *r, mb_err *e) {
 
 static int make_task(tune *r, mb_err *e) {
     const dna_tuning *t = r->t;
-    const int bases = t->d.task == DNA_TASK_BASES;
-    r->head.conjoin = t->v->conjoin == DNA_CONJOIN_YES || (t->v->conjoin == DNA_CONJOIN_AUTO && !bases);
-    r->head.conjoin = r->head.conjoin && !equivariant(t);
+    r->head.conjoin = !dna_tuning_is_directed(t) && !equivariant(t);
+    r->head.pool.given = dna_tuning_is_directed(t) && equivariant(t);
     r->task = (dna_finetune){.g = r->g,
                              .head = &r->head,
                              .d = &t->d,
@@ -155,9 +161,9 @@ static int make_task(tune *r, mb_err *e) {
                              .n_valid = r->n[1],
                              .batch = t->v->batch,
                              .micro_batches = (int)t->v->micro_batches,
-                             .reverse = t->v->reverse >= 0        ? t->v->reverse
-                                        : equivariant(t) || bases ? 0
-                                                                  : 0.5,
+                             .reverse = t->v->reverse >= 0                            ? t->v->reverse
+                                        : equivariant(t) || dna_tuning_is_directed(t) ? 0
+                                                                                      : 0.5,
                              .seed = r->seed,
                              .weight = r->weight,
                              .frozen = t->v->freeze,
@@ -270,7 +276,8 @@ static int64_t units_of(const dna_tuning *t, const int64_t *index, int64_t n) {
 static int train_floor(const tune *r, int k, const int64_t *index, int64_t n, double *p, mb_err *e) {
     dna_kmer_bayes *b = NULL;
     const dna_labelled *d = &r->t->d;
-    int rc = dna_kmer_bayes_train(&b, d, &r->t->alphabet, r->index[0], r->n[0], k, 1, e);
+    int rc = dna_kmer_bayes_train(&b, d, &r->t->alphabet, r->index[0], r->n[0], k, dna_tuning_is_directed(r->t) ? 1 : 2,
+                                  1, e);
     for (int64_t i = 0; rc == MB_OK && i < n; i++)
         dna_kmer_bayes_predict(b, d->at[index[i]].token, d->at[index[i]].length, p + i * d->n_labels);
     dna_kmer_bayes_free(b);

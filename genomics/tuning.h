@@ -36,5 +36,7 @@ typedef struct dna_tuning {
 int dna_tuning_run(dna_tuning *t, mb_err *e) MB_MUST_USE;
 void dna_tuning_fini(dna_tuning *t);
 /* One run's machinery: the weights that were given, or drawn from the run's own seed. */
+/* Answers come from the given strand alone: the labels have a direction. */
+int dna_tuning_is_directed(const dna_tuning *t);
 int dna_tuning_gradient(const dna_tuning *t, uint64_t seed, mb_gradient **g, mb_err *e) MB_MUST_USE;
 #endif

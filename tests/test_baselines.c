@@ -60,24 +60,31 @@ static void bayes_by_hand(void **state) {
     uint8_t x[8];
     double p[2], q[2];
     load(&d, inputs, 1);
-    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, 1, 1, &error), MB_OK);
+    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, 1, 2, 1, &error), MB_OK);
     dna_kmer_bayes_predict(b, tokens("ATGN", x), 4, p);
     const double zero = 1.0 / 3 * .3 * .3 * .2, one = 2.0 / 3 / 12 / 12 * 5 / 12;
     assert_true(fabs(p[0] - zero / (zero + one)) < 1e-6 && fabs(p[0] + p[1] - 1) < 1e-15);
     dna_kmer_bayes_predict(b, x, 0, p);
     assert_true(fabs(p[0] - 1.0 / 3) < 1e-15);
     dna_kmer_bayes_free(b);
-    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 1, 3, 1, &error), MB_OK); /* no example of class 1 */
+    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 1, 3, 2, 1, &error),
+                     MB_OK); /* no example of class 1 */
     dna_kmer_bayes_predict(b, tokens("AACGGT", x), 6, p);
     dna_reverse_tokens(&alphabet, x, 6);
     dna_kmer_bayes_predict(b, x, 6, q);
     assert_true(p[0] == 1 && p[1] == 0 && q[0] == 1);
     dna_kmer_bayes_free(b);
+    /* The given strand alone: P(A|0) = 3/7, P(C|0) = 2/7, P(T|0) = 1/7; P(A|1) = P(T|1) = 1/8, P(C|1) = 3/8. */
+    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, 1, 1, 1, &error), MB_OK);
+    dna_kmer_bayes_predict(b, tokens("ACT", x), 3, p);
+    const double given0 = 1.0 / 3 * 3 / 7 * 2 / 7 / 7, given1 = 2.0 / 3 / 8 * 3 / 8 / 8;
+    assert_true(fabs(p[0] - given0 / (given0 + given1)) < 1e-6);
+    dna_kmer_bayes_free(b);
     static const int WRONG[] = {0, 11};
     for (int i = 0; i < 2; i++)
-        assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, WRONG[i], 1, &error), MB_RANGE);
-    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, 2, 0, &error), MB_RANGE);
-    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 0, 2, 1, &error), MB_RANGE);
+        assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, WRONG[i], 2, 1, &error), MB_RANGE);
+    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, 2, 2, 0, &error), MB_RANGE);
+    assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 0, 2, 2, 1, &error), MB_RANGE);
     dna_labelled_fini(&d);
 }
 
@@ -92,7 +99,7 @@ static void bayes_of_both_strands(void **state) {
     load(&d, inputs, 1);
     for (int k = 1; k <= DNA_KMER_MAX; k++) {
         double p[3], q[3];
-        assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, k, .5, &error), MB_OK);
+        assert_int_equal(dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 3, k, 2, .5, &error), MB_OK);
         tokens("ACGGTTNACAGTAGAATCCA", x);
         dna_kmer_bayes_predict(b, x, 20, p);
         dna_reverse_tokens(&alphabet, x, 20);
@@ -121,7 +128,7 @@ static double floor_of(dna_labelled *d, int k, double alpha, uint64_t seed) {
     for (int64_t i = 0; i < d->n; i++)
         if (part[i] == 0)
             train[n++] = i;
-    assert_int_equal(dna_kmer_bayes_train(&b, d, &alphabet, train, n, k, alpha, &error), MB_OK);
+    assert_int_equal(dna_kmer_bayes_train(&b, d, &alphabet, train, n, k, 2, alpha, &error), MB_OK);
     for (int64_t i = 0; i < d->n; i++) {
         if (part[i] == 0)
             continue;
@@ -322,7 +329,7 @@ static void every_allocation_may_fail(void **state) {
         dna_markov *m = NULL;
         mb_err e = {0};
         mb_mem_fail_nth(nth, 0);
-        int rc = dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 2, 3, 1, &e);
+        int rc = dna_kmer_bayes_train(&b, &d, &alphabet, ALL, 2, 3, 2, 1, &e);
         if (!rc)
             rc = dna_markov_create(&m, &alphabet, DNA_MARKOV_CAUSAL, 3, DNA_MARKOV_ADD, 1, &e);
         const int fired = mb_mem_fault_fired();

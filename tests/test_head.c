@@ -65,12 +65,14 @@ static void round_trip(void **state) {
             const char *dir = folder("round");
             make(&h, task[t], bases ? MB_POOL_NONE : t, t % 2);
             h.conjoin = !which && !bases;
+            h.pool.given = which == 1 && t % 2;
             assert_int_equal(dna_head_save(&h, mb_model_params(m), &c, dir, &error), MB_OK);
             if (mb_model_open(&again, dir, NULL, &error) || dna_head_load(&back, again, &error))
                 fail_msg("%s", error.text);
             assert_int_equal(mb_model_config(again)->n_labels, which == 2 ? 0 : C);
             assert_int_equal(back.task, h.task);
             assert_int_equal(back.conjoin, h.conjoin);
+            assert_int_equal(back.pool.given, h.pool.given);
             assert_int_equal(back.pool.pooling, h.pool.pooling);
             assert_memory_equal(back.pool.w, h.pool.w, C * D * sizeof(float));
             assert_memory_equal(back.mean, h.mean, C * sizeof(double));

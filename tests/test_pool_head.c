@@ -32,9 +32,9 @@ typedef struct bench {
 
 static mb_err error;
 
-static void open_bench(bench *k, mb_config c, int threads) {
+static void open_strands(bench *k, mb_config c, int threads, int given) {
     static const int64_t LENGTH[N] = {70, 1, 13, 129};
-    const mb_gradient_options o = {.threads = threads, .memory = 1 << 24};
+    const mb_gradient_options o = {.threads = threads, .memory = 1 << 24, .strands = given};
     mb_model *m = model_shaken(&c, NULL);
     mb_params *p = NULL;
     mb_rng r;
@@ -60,8 +60,12 @@ static void open_bench(bench *k, mb_config c, int threads) {
             k->value[i * C + j] = i % 5 == 4 ? NAN : (float)mb_rng_below(&r, 2);
     }
     k->label[0] = 1;
-    k->h = (mb_pool_head){.C = C, .w = k->w, .b = k->b, .w_sum = k->w_sum, .b_sum = k->b_sum};
+    k->h = (mb_pool_head){.C = C, .w = k->w, .b = k->b, .w_sum = k->w_sum, .b_sum = k->b_sum, .given = given};
     k->t = (mb_pool_targets){.views = 1, .label = k->label, .value = k->value, .weight = k->weight};
+}
+
+static void open_bench(bench *k, mb_config c, int threads) {
+    open_strands(k, c, threads, 0);
 }
 
 static mb_pool_result run(bench *k, int with_gradient, double *z) {
@@ -77,7 +81,7 @@ static mb_pool_result run(bench *k, int with_gradient, double *z) {
 }
 
 static mb_config config(int which) {
-    return which == 3 ? model_mamba(D, 2, 16) : model_caduceus(D, 2 + which % 2, which < 2);
+    return which == 3 ? model_mamba(D, 2, 16) : model_caduceus(D, 2 + which % 2, which != 2);
 }
 
 /* Along the gradient itself the slope is its norm: (f(x + h u) - f(x - h u)) / 2h = |g|. */
@@ -96,11 +100,11 @@ static double slope(bench *k, double norm, float *const *at, float *const *direc
 
 static void differences(void **state) {
     (void)state;
-    for (int which = 0; which < 4; which++)
+    for (int which = 0; which < 6; which++) /* 4, 5: from the given strand alone */
         for (int pooling = MB_POOL_MEAN; pooling <= MB_POOL_NONE; pooling++)
             for (int objective = MB_POOL_CLASS; objective <= MB_POOL_SQUARED; objective++) {
                 bench k;
-                open_bench(&k, config(which), 2);
+                open_strands(&k, config(which), 2, which > 3);
                 k.h.pooling = pooling;
                 k.h.objective = objective;
                 for (int i = 0; pooling == MB_POOL_MAX && i < N; i++)
@@ -198,6 +202,39 @@ static void run_anywhere(const bench *k, int views, const int32_t *token, double
         fail_msg("%s", error.text);
 }
 
+/* The given strand alone: half of the hidden state, which is the second one, flipped, after an odd number of layers of
+ * a released model. A sequence and its reverse complement are then two things. */
+static void given_strand(void **state) {
+    (void)state;
+    for (int layers = 2; layers <= 3; layers++) {
+        bench k;
+        open_strands(&k, model_caduceus(D, layers, 1), 2, 1);
+        const int64_t L = k.length[0];
+        float *hidden = test_malloc((size_t)L * 2 * D * sizeof *hidden);
+        double z[N * C] = {0}, anywhere[N * C] = {0}, turned[N * C] = {0};
+        const mb_forward_options o = {.threads = 1};
+        (void)run(&k, 0, z);
+        assert_int_equal(mb_gradient_rows(k.g)->lanes, N);
+        assert_int_equal(mb_forward_hidden(mb_gradient_model(k.g), k.token, L, layers, &o, hidden, NULL, &error),
+                         MB_OK);
+        run_anywhere(&k, 1, k.token, anywhere);
+        for (int c = 0; c < C; c++) {
+            double sum = 0;
+            for (int64_t i = 0; i < L; i++)
+                for (int d = 0; d < D; d++)
+                    sum += (double)k.w[c * D + d] * (double)hidden[i * 2 * D + (layers == 2 ? d : 2 * D - 1 - d)];
+            assert_true(fabs(sum / (double)L + (double)k.b[c] - z[c]) < 1e-4);
+        }
+        for (int i = 0; i < N * C; i++)
+            assert_true(fabs(z[i] - anywhere[i]) <= 1e-4 * (1 + fabs(z[i])));
+        reverse_tokens(&k);
+        (void)run(&k, 0, turned);
+        assert_true(fabs(z[0] - turned[0]) > 1e-3);
+        test_free(hidden);
+        mb_gradient_destroy(k.g);
+    }
+}
+
 /* z of the reverse complement: the same bits, position i at length-1-i; and the same from a run in little memory. */
 static void strands(void **state) {
     (void)state;
@@ -243,8 +280,8 @@ static void refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(original), cmocka_unit_test(differences),
-                                       cmocka_unit_test(same_bits), cmocka_unit_test(strands),
-                                       cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(original),     cmocka_unit_test(differences),
+                                       cmocka_unit_test(same_bits),    cmocka_unit_test(strands),
+                                       cmocka_unit_test(given_strand), cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,16 @@ check "variants" exits 0 "$m" variants genomics/data/phix174.vcf -r genomics/dat
 check "track" exits 0 "$m" track genomics/data/phix174.fa -m $demo --regions NC_001422.1:1-600 --mask-stride 2 -o "$tmp/t.bedgraph" \
     --report "$tmp/track.html"
 check "reads" exits 0 "$m" reads genomics/data/phix174.fa -m $demo --mask-stride 2 -o "$tmp/r.bam" --report "$tmp/reads.html"
-pages=(score variants track reads)
+for f in npy h5; do
+    run "$m" embed genomics/data/lambda.fa.gz -m $demo --bin 500 -o "$tmp/e.$f" --report "$tmp/embed_$f.html"
+    if has "$err" libhdf5; then skip "embed into .h5: this build has no HDF5"; else check "embed into .$f" test "$status" = 0; fi
+done
+check "it names the sequence and counts its rows" grep -q '<td>NC_001416.1</td>.*98' <(tr -d '\n' <"$tmp/embed_npy.html")
+check "a report of embed needs rows to look at" exits 2 "$m" embed genomics/data/phix174.fa -m $demo -o "$tmp/e.tsv" --report "$tmp/x.html"
+check "and not over the input" exits 2 "$m" embed genomics/data/phix174.fa -m $demo -o "$tmp/f.npy" --report genomics/data/phix174.fa
+check "then nothing is there" test ! -e "$tmp/f.npy" -a ! -e "$tmp/x.html"
+pages=(embed_npy score variants track reads)
+[ ! -e "$tmp/embed_h5.html" ] || pages+=(embed_h5)
 run "$m" ism genomics/data/phix174.fa -m $demo --regions NC_001422.1:301-330 --flank 50 -o "$tmp/ism" --report "$tmp/ism.html"
 if has "$err" cairo; then
     skip "ism: this build draws no pictures"
