@@ -77,7 +77,7 @@ const char *model_build_name(int which) {
                                                     "Mamba4Rec, 2 layers",
                                                     "RecMamba",
                                                     "norms before, feed-forward SiLU",
-                                                    "norms after and at the end, both ways, ReLU",
+                                                    "norms after and at the end, both ways",
                                                     "no norms, feed-forward in the last layer",
                                                     "norms before, both ways tied, feed-forward",
                                                     "norms after without one of the input, RMS, bare",
@@ -104,7 +104,7 @@ mb_config model_build(int which) {
     case 4: /* the encoder of S-Mamba */
         c = bidirectional(0);
         c.norm = MBK_NORM_LAYER;
-        c.layer = (mb_layer_shape){.norms = MB_NORM_AFTER, .ffn = 24, .act = MBK_ACT_RELU};
+        c.layer = (mb_layer_shape){.norms = MB_NORM_AFTER, .ffn = 24, .act = MBK_ACT_GELU};
         return c;
     case 5: /* Mamba4KT's reading with one feed-forward part */
         c.layer = (mb_layer_shape){.norms = MB_NORM_NOWHERE, .ffn = 17, .ffn_from = 2, .act = MBK_ACT_GELU};
