@@ -405,7 +405,7 @@ static int probe_tensor(void *user, const mb_param *p) {
     mb_free(kept);
     assert_int_equal(mb_gradient_refresh(q->ref, &e), MB_OK);
     const double size = sqrt(squares), noise = 3e-8 * fabs(loss[0]) + 5e-7;
-    const double off = fabs(loss[0] - loss[1] - slope) / (1e-2 * size + noise);
+    const double off = fabs(loss[0] - loss[1] - slope) / (2e-2 * size + noise);
     q->silent += size < noise;
     q->heard++;
     if (!(off <= q->worst)) {
