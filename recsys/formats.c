@@ -184,24 +184,6 @@ static int contains(rec_span s, const char *part) {
     return memmem(s.at, s.n, part, strlen(part)) != NULL;
 }
 
-/* RecBole's header: name:type, apart by tabs. */
-static int is_inter(rec_span s) {
-    rec_span f[LOOK_FIELDS];
-    const int n = split(s, '\t', f, LOOK_FIELDS);
-    static const char *const TYPE[] = {"token", "token_seq", "float", "float_seq"};
-    for (int i = 0; i < n; i++) {
-        const char *colon = memrchr(f[i].at, ':', f[i].n);
-        int typed = 0;
-        for (int k = 0; colon && k < 4; k++) {
-            const size_t m = f[i].n - (size_t)(colon + 1 - f[i].at);
-            typed |= m == strlen(TYPE[k]) && memcmp(colon + 1, TYPE[k], m) == 0;
-        }
-        if (!typed)
-            return 0;
-    }
-    return 1;
-}
-
 static rec_span unquoted(rec_span s) {
     return s.n >= 2 && s.at[0] == '"' && s.at[s.n - 1] == '"' ? (rec_span){s.at + 1, s.n - 2} : s;
 }
@@ -308,7 +290,7 @@ static int recognise_text(rec_layout *l, const glance *g, const rec_columns *c, 
     const rec_span first = g->line[0];
     if (first.at[0] == '{')
         l->format = REC_FORMAT_JSONL;
-    else if (is_inter(first))
+    else if (rec_rows_is_atomic(first))
         l->format = REC_FORMAT_INTER;
     else if (contains(first, "::"))
         l->format = REC_FORMAT_MOVIELENS;
