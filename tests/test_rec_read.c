@@ -231,6 +231,58 @@ static void malformed(void **state) {
     }
 }
 
+/* Lines that are read in place, and the same with something nested, which go through the whole parser: no difference.
+ */
+static void plain_json(void **state) {
+    (void)state;
+    static const char *const LINE[] = {
+        "{\"u\":\"ann\",\"i\":\"milk\",\"t\":5,\"v\":1}",
+        " { \"t\" : 5.75 ,\t\"i\" : 12 , \"u\" : -3 , \"v\" : -0.5 } ",
+        "{\"u\":1.5,\"i\":2.50,\"t\":1,\"v\":1}",
+        "{\"u\":-0,\"i\":123456789012345678,\"t\":1234567890123456789,\"v\":1}",
+        "{\"u\":\"\",\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":01,\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":1.,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":.5,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":+5,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":1e3,\"v\":1E-2}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":null}",
+        "{\"u\":true,\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":1}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1,\"u\":2}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1,\"w\":false,\"w\":true}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1,\"w\":nul}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1,}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1} x",
+        "{\"u\":1 \"i\":1,\"t\":1,\"v\":1}",
+        "{u:1,\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":\"a\\u0062\\n\",\"i\":\"\xc3\xa9\",\"t\":\"7\",\"v\":\"2\"}",
+        "{\"u\":\"\xff\",\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":\"a\tb\",\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":\"2018-09-24\",\"v\":1,\"w\":null}",
+    };
+    static const char FIRST[] = "{\"u\":\"first\",\"i\":\"x\",\"t\":0,\"v\":0}\n";
+    int good = 0;
+    for (size_t i = 0; i < sizeof LINE / sizeof *LINE; i++) {
+        char text[2][512], said[2][1024] = {"", ""};
+        const char *brace = strchr(LINE[i], '{') + 1;
+        snprintf(text[0], sizeof *text, "%s%s\n", FIRST, LINE[i]);
+        snprintf(text[1], sizeof *text, "%s{\"nested\":[],%s\n", FIRST, brace);
+        for (int k = 0; k < 2; k++) {
+            rec_log *l = NULL;
+            const rec_load_options o = options("user=u,item=i,time=t,value=v", REC_FORMAT_JSONL, 0);
+            mb_err_clear(&error);
+            if (rec_log_open(&l, scratch_text("json", text[k]), &o, &error) != MB_OK)
+                fail_msg("%s: %s", LINE[i], error.text);
+            snprintf(said[k], sizeof *said, "%s%s", dump(l), rec_log_recipe(l));
+            good += k == 0 && rec_log_view(l)->n_events == 2;
+            rec_log_close(l);
+        }
+        assert_string_equal(said[0], said[1]);
+    }
+    assert_int_equal(good, 7);
+}
+
 /* What is counted without being wrong. */
 static void counts(void **state) {
     (void)state;
@@ -524,9 +576,10 @@ static int quiet(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formats), cmocka_unit_test(refusals),  cmocka_unit_test(malformed),
-        cmocka_unit_test(counts),  cmocka_unit_test(several),   cmocka_unit_test(item_names),
-        cmocka_unit_test(packed),  cmocka_unit_test(no_memory), cmocka_unit_test(long_lines)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(formats),    cmocka_unit_test(refusals),
+                                       cmocka_unit_test(malformed),  cmocka_unit_test(plain_json),
+                                       cmocka_unit_test(counts),     cmocka_unit_test(several),
+                                       cmocka_unit_test(item_names), cmocka_unit_test(packed),
+                                       cmocka_unit_test(no_memory),  cmocka_unit_test(long_lines)};
     return cmocka_run_group_tests(tests, quiet, NULL);
 }
