@@ -13,9 +13,9 @@
 #include "core/model.h"
 #include "core/provenance.h"
 #include "genomics/commands.h"
-#include "genomics/curve.h"
 #include "genomics/presets.h"
 #include "genomics/pretrain.h"
+#include "genomics/train_page.h"
 #include "genomics/train_values.h"
 
 typedef struct job {
