@@ -110,7 +110,8 @@ static int evaluate(run *r, int *enough, mb_err *e) {
     if (rc != MB_OK)
         return mb_err_context(e, "evaluating after step %lld", (long long)r->s.step);
     const double judged = r->task->judge ? -sums.figure : per_weight(&sums);
-    const int better = isfinite(judged) && (r->s.best_step < 0 || judged < r->s.best);
+    const int better = isfinite(judged) &&
+                       (r->s.best_step < 0 || judged < r->s.best || (r->opt->equal_is_better && judged == r->s.best));
     r->s.evaluations++;
     r->s.bad_evaluations = better ? 0 : r->s.bad_evaluations + 1;
     if (better) {

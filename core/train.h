@@ -38,6 +38,7 @@ typedef struct mb_train_options {
     int64_t log_every, evaluate_every, save_every; /* steps; 0 = never (evaluation and saving: only at the end) */
     int keep;                                      /* newest checkpoints kept, besides the best */
     int64_t patience;                              /* stop after so many evaluations without a better one; 0 = never */
+    int equal_is_better;                           /* an evaluation as good as the best becomes the best (RecBole) */
     double stop_loss;                              /* exploding: a mean loss beyond it stops the run; 0 = only NaN */
     double max_seconds;                            /* ask oneself to stop after so long; 0 = never */
     int resume; /* go on from the newest whole checkpoint, if there is one; 0: there must be no checkpoints */
