@@ -20,7 +20,7 @@ void rec_loss_draws(int loss, rec_batches_options *batches) {
 
 mb_row_targets rec_loss_objective(int loss, int negatives, int32_t items, int pad_in_softmax, double t) {
     static const int OBJECTIVE[] = {MB_ROW_SOFTMAX, MB_ROW_SAMPLED, MB_ROW_BPR, MB_ROW_BCE, MB_ROW_BCE};
-    const double a = items > 1 ? (double)negatives / (double)(items - 1) : 1;
+    const double rate = items > 1 ? (double)negatives / (double)(items - 1) : 1, a = rate < 1 ? rate : 1;
     return (mb_row_targets){.objective = OBJECTIVE[loss],
                             .first = !pad_in_softmax,
                             .k = negatives,
