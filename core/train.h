@@ -60,4 +60,12 @@ typedef struct mb_train_report {
  * a checkpoint. */
 int mb_train_run(mb_gradient *g, mb_optimizer *o, const mb_train_task *task, const mb_train_options *options,
                  mb_train_report *report, mb_err *e) MB_MUST_USE;
+
+/* Before any work is done: whether dir may be used (it can be written to or made, and what it holds belongs to the run
+ * of this fingerprint). Changes nothing. */
+int mb_train_check_folder(const char *dir, int resume, const char *fingerprint, mb_err *e) MB_MUST_USE;
+/* After mb_train_run: the weights to give away. The best if there was an evaluation, else the last; their average where
+ * that was evaluated. The gradient's model has them then, too. */
+int mb_train_take_best(mb_gradient *g, mb_optimizer *o, const char *dir, const mb_train_report *report,
+                       mb_err *e) MB_MUST_USE;
 #endif
