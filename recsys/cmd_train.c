@@ -139,8 +139,8 @@ static int make_trainer(job *j, mb_err *e) {
     j->fit = (rec_fit){.g = j->g,
                        .batches = j->batches,
                        .micro_batches = parts(j),
-                       .objective = rec_loss_objective(v->loss, j->batches->o.negatives,
-                                                       rec_log_view(j->log)->n_items, v->pad_in_softmax, v->gbce_t),
+                       .objective = rec_loss_objective(v->loss, j->batches->o.negatives, rec_log_view(j->log)->n_items,
+                                                       v->pad_in_softmax, v->gbce_t),
                        .log = j->log,
                        .split = &j->split,
                        .judge = v->judge,
@@ -160,7 +160,8 @@ static int take_fingerprint(job *j, mb_err *e) {
     mb_sha256_hex(&j->start.config, sizeof j->start.config, config); /* numbers of four bytes, without gaps */
     char *text = mb_asprintf(
         "1 model %s %s seed %" PRId64 " split %s mode %d window %" PRId64 " %" PRId64 " batch %" PRId64
-        " %d loss %d %d %d %d %.17g steps %" PRId64 " rate %.17g %.17g %.17g %d adam %.17g %.17g %.17g %.17g %.17g %.17g"
+        " %d loss %d %d %d %d %.17g steps %" PRId64
+        " rate %.17g %.17g %.17g %d adam %.17g %.17g %.17g %.17g %.17g %.17g"
         " precision %d device %s evaluation %" PRId64 " %" PRId64 " %d %d",
         config, digest, j->run->globals.seed, j->split.fingerprint, v->mode, v->window, v->overlap, j->batches->batch,
         j->fit.micro_batches, v->loss, v->pad_in_softmax, j->batches->o.negatives, v->draw, v->gbce_t, j->steps,

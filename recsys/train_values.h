@@ -2,12 +2,12 @@
 #ifndef REC_TRAIN_VALUES_H
 #define REC_TRAIN_VALUES_H
 #include "recsys/load.h"
-#include "recsys/split_options.h"
+#include "recsys/split.h"
 
 typedef struct rec_train_values {
     char *model, *output;
     rec_load_options load;
-    rec_split_values split;
+    rec_split_options split;
     /* batches and objective */
     int mode, loss, pad_in_softmax, draw;
     int64_t window, overlap, batch, batch_positions, micro_batches, negatives;
