@@ -322,6 +322,22 @@ static int check_outputs(const job *j, mb_err *e) {
     return rc;
 }
 
+/* Times are of the run, not of its result, which stays the same to the byte. */
+static int note_times(const job *j, mb_provenance *p) {
+    int rc = MB_OK;
+    for (int i = 0; rc == MB_OK && i < j->found.n; i++) {
+        const rec_judged *s = &j->found.of[i];
+        const double seconds[] = {s->building, s->e.scoring, s->e.seconds};
+        static const char *const WHAT[] = {"building", "scoring", "scoring_and_ranking"};
+        for (int k = 0; rc == MB_OK && k < 3; k++) {
+            char key[96];
+            snprintf(key, sizeof key, "seconds_%s_%s", WHAT[k], s->name);
+            rc = mb_provenance_number(p, key, seconds[k]);
+        }
+    }
+    return rc;
+}
+
 static int fill_provenance(const job *j, mb_provenance *p, mb_err *e) {
     int rc = rec_note_inputs(p, j->run->args, j->run->nargs, &j->v->load, e);
     if (rc == MB_OK && j->v->model) {
@@ -331,7 +347,8 @@ static int fill_provenance(const job *j, mb_provenance *p, mb_err *e) {
     }
     if (rc == MB_OK && (mb_provenance_note(p, "fingerprint", j->split.fingerprint) != MB_OK ||
                         mb_provenance_note(p, "recipe", rec_log_recipe(j->log)) != MB_OK ||
-                        mb_provenance_note(p, "items_digest", rec_log_items_digest(j->log)) != MB_OK))
+                        mb_provenance_note(p, "items_digest", rec_log_items_digest(j->log)) != MB_OK ||
+                        note_times(j, p) != MB_OK))
         rc = mb_fail(e, MB_NOMEM, "no memory for the record of the run");
     return rc;
 }

@@ -200,8 +200,7 @@ static json_t *figures_json(const rec_judgement *j, const rec_figure *figure, co
 
 static json_t *scorer_json(const rec_judgement *j, const rec_judged *s) {
     const rec_evaluation *x = &s->e;
-    json_t *one = json_pack("{s:s, s:f, s:f, s:f}", "name", s->name, "seconds_building", s->building, "seconds_scoring",
-                            x->scoring, "seconds_in_all", x->seconds);
+    json_t *one = json_pack("{s:s}", "name", s->name);
     for (int f = 0; f < 2; f++) {
         json_t *side = json_pack("{s:o, s:o}", "figures", figures_json(j, x->figure, NULL, f), "mean_rank",
                                  number(x->mean_rank[f]));
