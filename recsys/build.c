@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "recsys/item_names.h"
 
 enum { LANE = 128 * 1024, BATCH = 4096 };
 
@@ -86,6 +87,7 @@ typedef struct builder {
     rec_intake *in;
     rec_sink *k;
     numbering user, item, aux;
+    rec_item_names names;
     int64_t *parts;   /* (old users, 3) events of each part */
     int64_t *user_at; /* (n_users+1) */
 } builder;
@@ -231,7 +233,7 @@ static int put_ids(builder *b, int section, const numbering *m, const rec_names 
             memcpy(text + at[k], t->text + from, (size_t)n);
             at[k + 1] = at[k] + n;
         }
-        rec_table_index(&(rec_table){m->n, at, text, slot}, slot);
+        rec_table_index(&(rec_table){.n = m->n, .at = at, .text = text}, slot);
         rc = put(b->k, section, 0, at, ((size_t)m->n + 1) * sizeof *at, e);
     }
     if (rc == MB_OK)
@@ -241,6 +243,35 @@ static int put_ids(builder *b, int section, const numbering *m, const rec_names 
     mb_free(at);
     mb_free(text);
     mb_free(slot);
+    return rc;
+}
+
+static int64_t text_of_names(const builder *b) {
+    int64_t bytes = 0;
+    for (int32_t k = 0; b->names.n && k < b->item.n; k++)
+        bytes += b->names.bytes[b->item.old_of[k]];
+    return bytes;
+}
+
+static int put_names(builder *b, mb_err *e) {
+    int32_t named = 0;
+    if (b->names.n == 0)
+        return MB_OK;
+    int64_t *at = mb_malloc(((size_t)b->item.n + 1) * sizeof *at);
+    int rc = at ? MB_OK : no_memory(e);
+    if (rc == MB_OK)
+        at[0] = 0;
+    for (int32_t k = 0; rc == MB_OK && k < b->item.n; k++) {
+        const int32_t old = b->item.old_of[k];
+        at[k + 1] = at[k] + b->names.bytes[old];
+        named += b->names.bytes[old] > 0;
+        rc = put(b->k, REC_SEC_NAME + 1, at[k], b->names.text + b->names.from[old], (size_t)b->names.bytes[old], e);
+    }
+    if (rc == MB_OK)
+        rc = put(b->k, REC_SEC_NAME, 0, at, ((size_t)b->item.n + 1) * sizeof *at, e);
+    mb_free(at);
+    if (rc == MB_OK)
+        mb_info("%s: names for %d of %d items", b->in->o->item_names, named, b->item.n);
     return rc;
 }
 
@@ -304,6 +335,8 @@ static int fill_sink(builder *b, const char *recipe, mb_err *e) {
     if (rc == MB_OK)
         rc = put_ids(b, REC_SEC_AUX_ID, &b->aux, &b->in->aux, e);
     if (rc == MB_OK)
+        rc = put_names(b, e);
+    if (rc == MB_OK)
         rc = put(b->k, REC_SEC_RECIPE, 0, recipe, strlen(recipe) + 1, e);
     if (rc != MB_OK)
         return rc;
@@ -317,7 +350,10 @@ int rec_build(rec_sink *k, rec_intake *in, const char *recipe, mb_err *e) {
     builder b = {.in = in, .k = k};
     if (rec_spool_count(in->spool) == 0)
         return mb_fail(e, MB_FORMAT, in->counts.events ? "the filters leave no event" : "the input holds no event");
-    int rc = number_all(&b, e);
+    const rec_table items = rec_names_table(&in->item);
+    int rc = rec_item_names_read(&b.names, in->o->item_names, &items, e);
+    if (rc == MB_OK)
+        rc = number_all(&b, e);
     if (rc == MB_OK) {
         const rec_sizes s = {.n_users = b.user.n,
                              .n_items = b.item.n,
@@ -327,6 +363,8 @@ int rec_build(rec_sink *k, rec_intake *in, const char *recipe, mb_err *e) {
                              .value = in->has.value,
                              .aux = b.aux.n > 0,
                              .given = in->parted,
+                             .names = b.names.n > 0,
+                             .name_text = text_of_names(&b),
                              .user_text = text_of(&b.user, &in->user),
                              .item_text = text_of(&b.item, &in->item),
                              .aux_text = text_of(&b.aux, &in->aux),
@@ -342,6 +380,7 @@ int rec_build(rec_sink *k, rec_intake *in, const char *recipe, mb_err *e) {
         mb_big_free(k->block, (size_t)k->h.bytes);
         k->block = NULL;
     }
+    rec_item_names_free(&b.names);
     close_numbering(&b.user);
     close_numbering(&b.item);
     close_numbering(&b.aux);

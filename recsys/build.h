@@ -17,7 +17,7 @@ typedef struct rec_sink {
     } lane[REC_SECTIONS];
 } rec_sink;
 
-/* names: of items, or NULL; see recsys/item_names.h. recipe: JSON. In memory, k->block is the caller's afterwards
+/* recipe: JSON. In memory, k->block is the caller's afterwards
  * (mb_big_free, k->h.bytes). In a file all is written, sealed, and flushed as far as mb_out does. */
 int rec_build(rec_sink *k, rec_intake *in, const char *recipe, mb_err *e) MB_MUST_USE;
 #endif

@@ -46,7 +46,6 @@ static int print(const info_values *v, const rec_log *l, mb_err *e) {
         mb_free(text);
     } else if (rc == MB_OK) {
         rec_stats_print(&s, l, &split, stdout);
-        printf("recipe        %s\n", rec_log_recipe(l));
     }
     rec_split_free(&split);
     return rc;

@@ -108,7 +108,7 @@ static int check_layout(const checker *c) {
     const rec_header *h = c->h;
     rec_header expected;
     if (h->n_users < 1 || h->n_items < 1 || h->n_items == INT32_MAX || h->n_aux < 0 || h->n_aux == INT32_MAX ||
-        h->n_events < 1)
+        h->n_events < 1 || (uint64_t)h->n_events > h->bytes / sizeof(int32_t))
         return mb_fail(c->e, MB_FORMAT, "%s: its header counts no events, users or items, or too many", c->path);
     const rec_section *s = h->section;
     const rec_sizes sizes = {.n_users = h->n_users,
@@ -150,14 +150,14 @@ static int check_sums(const checker *c) {
     return MB_OK;
 }
 
-/* 0 = at[0] <= at[1] ... at[n] = last; step: the least difference. */
-static int check_ascent(const checker *c, int k, int64_t n, int64_t last, int64_t step) {
+/* 0 = at[0] <= at[1] ... at[n] = last, differences in [least, most]. */
+static int check_ascent(const checker *c, int k, int64_t n, int64_t last, int64_t least, int64_t most) {
     const int64_t *at = section(c, k);
     if (at[0] != 0 || at[n] != last)
         return bad(c, k, "does not cover what it should");
     int wrong = 0;
-    for (int64_t i = 0; i < n; i++) /* at[i+1] - at[i] could overflow */
-        wrong |= at[i + 1] < at[i] || (step && at[i + 1] == at[i]);
+    for (int64_t i = 0; i < n; i++) /* the difference could overflow before the ends are known to be in range */
+        wrong |= at[i + 1] < at[i] || at[i] < 0 || at[i + 1] - at[i] < least || at[i + 1] - at[i] > most;
     return wrong ? bad(c, k, "does not ascend") : MB_OK;
 }
 
@@ -191,7 +191,7 @@ static int check_given(const checker *c) {
 }
 
 static int check_ids(const checker *c, int k, int32_t n) {
-    return n ? check_ascent(c, k, n, (int64_t)c->h->section[k + 1].bytes, 1) : MB_OK;
+    return n ? check_ascent(c, k, n, (int64_t)c->h->section[k + 1].bytes, 1, REC_NAME_MAX) : MB_OK;
 }
 
 static int check_recipe(const checker *c) {
@@ -201,7 +201,7 @@ static int check_recipe(const checker *c) {
 
 static int check_sections(const checker *c) {
     const rec_header *h = c->h;
-    int rc = check_ascent(c, REC_SEC_USER_AT, h->n_users, h->n_events, 1);
+    int rc = check_ascent(c, REC_SEC_USER_AT, h->n_users, h->n_events, 1, INT64_MAX);
     if (rc == MB_OK)
         rc = check_range(c, REC_SEC_ITEM, 1, h->n_items);
     if (rc == MB_OK)
@@ -217,12 +217,12 @@ static int check_sections(const checker *c) {
     if (rc == MB_OK)
         rc = check_ids(c, REC_SEC_AUX_ID, h->n_aux);
     if (rc == MB_OK && section(c, REC_SEC_NAME))
-        rc = check_ascent(c, REC_SEC_NAME, h->n_items, (int64_t)h->section[REC_SEC_NAME + 1].bytes, 0);
+        rc = check_ascent(c, REC_SEC_NAME, h->n_items, (int64_t)h->section[REC_SEC_NAME + 1].bytes, 0, REC_NAME_MAX);
     return rc == MB_OK ? check_recipe(c) : rc;
 }
 
 static rec_table table(const checker *c, int k, int32_t n) {
-    return (rec_table){n, section(c, k), section(c, k + 1), section(c, k + 2)};
+    return (rec_table){n, section(c, k), section(c, k + 1), section(c, k + 2), n ? rec_slots(n) : 0};
 }
 
 int rec_image_attach(rec_log *l, const void *image, size_t bytes, int verify, const char *path, mb_err *e) {

@@ -10,7 +10,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 
-enum { SHOWN = 5 };
+enum { SHOWN = 5, BEAT = 1 << 16 /* events between looks at the clock */ };
 
 int rec_intake_malformed(rec_intake *in, const rec_text *t, mb_err *e, const char *fmt, ...) {
     char what[512];
@@ -106,5 +106,11 @@ int rec_intake_row(rec_intake *in, const rec_text *t, const rec_row *r, mb_err *
     v.order = in->place++ << 2 | (unsigned)r->part;
     in->parted |= r->part != 0;
     in->counts.events++;
+    if ((in->counts.events & (BEAT - 1)) == 0) {
+        mb_progress_add(in->progress, BEAT);
+        if (atomic_load_explicit(mb_cli_stop(), memory_order_relaxed))
+            return mb_fail(e, MB_STOPPED, "stopped after %" PRId64 " events, as asked; nothing was written",
+                           in->counts.events);
+    }
     return rec_spool_add(in->spool, &v, &in->order, e);
 }

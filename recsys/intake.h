@@ -2,14 +2,11 @@
  * cannot be read are shown and counted. Internal to the loader. */
 #ifndef REC_INTAKE_H
 #define REC_INTAKE_H
+#include "core/log.h"
 #include "recsys/load.h"
+#include "recsys/rows.h"
 #include "recsys/spool.h"
 #include "recsys/text.h"
-
-typedef struct rec_span {
-    const char *at;
-    size_t n;
-} rec_span;
 
 typedef struct rec_row {
     rec_span user, item, aux; /* aux.at NULL: none */
@@ -36,6 +33,7 @@ typedef struct rec_intake {
     int64_t *last_time; /* (last_room) of each user in the input's own order */
     int64_t last_room;
     uint64_t place; /* events so far */
+    mb_progress *progress;
     rec_load_counts counts;
     const char *first_name; /* file that said what there is */
 } rec_intake;
@@ -47,7 +45,8 @@ int rec_intake_row(rec_intake *in, const rec_text *t, const rec_row *row, mb_err
 int rec_intake_malformed(rec_intake *in, const rec_text *t, mb_err *e, const char *fmt, ...) MB_PRINTF(4, 5);
 
 /* ---- text to numbers ----------------------------------------------------------------------------------------------*/
-/* Nothing on success, or what is wrong. *cut: whether a fraction was lost. */
+/* Nothing on success, or what is wrong. Times are numbers or dates of ISO 8601 (2018-09-24, 2018-09-24T12:30:00.5Z;
+ * without a zone UTC), which become Unix seconds; then scaled. *cut: whether a fraction was lost. */
 const char *rec_parse_time(rec_span text, double scale, int64_t *time, int *cut);
 const char *rec_parse_value(rec_span text, float *value);
 /* train, valid, test. */

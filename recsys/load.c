@@ -167,8 +167,12 @@ int rec_load(rec_sink *k, char *const *inputs, int n, const rec_load_options *o,
     int rc = check_files(inputs, n, o, e);
     if (rc == MB_OK)
         rc = rec_spool_create(&in.spool, o->memory > 0 ? o->memory / 2 : INT64_MAX, NULL, e);
-    if (rc == MB_OK)
+    if (rc == MB_OK) {
+        in.progress = mb_progress_start("reading", "events", 0);
         rc = read_files(&in, inputs, n, e);
+        mb_progress_add(in.progress, (double)(in.counts.events % 65536));
+        mb_progress_finish(in.progress);
+    }
     if (rc == MB_OK)
         rc = finish(k, &in, e);
     if (counts)

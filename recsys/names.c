@@ -50,8 +50,8 @@ void rec_table_index(const rec_table *t, uint64_t *slot) {
         put(slot, mask, hash(t->text + t->at[i], (size_t)(t->at[i + 1] - t->at[i])), i);
 }
 
-static int32_t find(const rec_table *t, uint64_t slots, uint64_t h, const char *text, int64_t n) {
-    const uint64_t mask = slots - 1;
+static int32_t find(const rec_table *t, uint64_t h, const char *text, int64_t n) {
+    const uint64_t slots = (uint64_t)t->slots, mask = slots - 1;
     for (uint64_t i = h & mask, tries = 0; tries < slots && t->slot[i]; i = (i + 1) & mask, tries++) {
         const int64_t number = (int64_t)(t->slot[i] & 0xffffffffu) - 1;
         if (t->slot[i] >> 32 != h >> 32 || number < 0 || number >= t->n)
@@ -63,7 +63,7 @@ static int32_t find(const rec_table *t, uint64_t slots, uint64_t h, const char *
 }
 
 int32_t rec_table_find(const rec_table *t, const char *text, int64_t n) {
-    return t->n && n >= 0 ? find(t, (uint64_t)rec_slots(t->n), hash(text, (size_t)n), text, n) : -1;
+    return t->n && n >= 0 ? find(t, hash(text, (size_t)n), text, n) : -1;
 }
 
 int rec_table_digest(const rec_table *t, char *hex, mb_err *e) {
@@ -89,7 +89,7 @@ int rec_table_digest(const rec_table *t, char *hex, mb_err *e) {
 }
 
 rec_table rec_names_table(const rec_names *t) {
-    return (rec_table){t->n, t->at, t->text, t->slot};
+    return (rec_table){t->n, t->at, t->text, t->slot, t->slots};
 }
 
 size_t rec_names_bytes(const rec_names *t) {
@@ -150,7 +150,7 @@ int rec_names_add(rec_names *t, const char *text, size_t n, const char *what, in
     const uint64_t h = hash(text, n);
     if (t->n) {
         const rec_table table = rec_names_table(t);
-        *number = find(&table, (uint64_t)t->slots, h, text, (int64_t)n);
+        *number = find(&table, h, text, (int64_t)n);
         if (*number >= 0)
             return MB_OK;
     }

@@ -12,12 +12,13 @@ typedef struct rec_table {
     int32_t n;
     const int64_t *at;    /* (n+1) where each begins in text */
     const char *text;     /* (at[n]) */
-    const uint64_t *slot; /* (rec_slots(n)) open addressing: upper half of the hash | number + 1; 0 empty */
+    const uint64_t *slot; /* (slots) open addressing: upper half of the hash | number + 1; 0 empty */
+    int64_t slots;        /* a power of two; rec_slots(n) in a log */
 } rec_table;
 
 /* Slots of an index over n identifiers: a power of two, half of them empty at least. */
 int64_t rec_slots(int64_t n);
-/* Fills slot (zeroed, rec_slots(n)). */
+/* Fills slot (zeroed, rec_slots(t->n)) from the other members of t. */
 void rec_table_index(const rec_table *t, uint64_t *slot);
 /* Number, or -1. Ends whatever the slots hold. */
 int32_t rec_table_find(const rec_table *t, const char *text, int64_t n);

@@ -144,7 +144,7 @@ void rec_stats_print(const rec_stats *s, const rec_log *l, const rec_split *spli
     }
     if (s->has_value)
         fprintf(f, "values        mean %.4f, least %g, most %g\n", s->value_mean, s->value_least, s->value_most);
-    fprintf(f, "items digest  %s\n", rec_log_items_digest(l));
+    fprintf(f, "recipe        %s\nitems digest  %s\n", rec_log_recipe(l), rec_log_items_digest(l));
     if (split)
         fprintf(f, "split         %s: %" PRId64 " train, %" PRId64 " validation, %" PRId64 " test\nfingerprint   %s\n",
                 REC_SPLIT_NAME[split->rule], split->train, split->valid, split->test, split->fingerprint);
