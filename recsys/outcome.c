@@ -54,12 +54,12 @@ void rec_outcome_print(const rec_outcome *o, const rec_split *split, FILE *f) {
     for (int part = 0; part < 2; part++) {
         if (o->events[part] == 0)
             continue;
-        fprintf(f, "%-12s %27s   %27s\n", PART[part], SHOWN[0], SHOWN[1]);
-        fprintf(f, "%-12" PRId64 " %9s%9s%9s   %9s%9s%9s\n", o->events[part], TITLE[0], TITLE[1], TITLE[2], TITLE[0],
+        fprintf(f, "%-20s %27s   %27s\n", PART[part], SHOWN[0], SHOWN[1]);
+        fprintf(f, "%-20" PRId64 " %9s%9s%9s   %9s%9s%9s\n", o->events[part], TITLE[0], TITLE[1], TITLE[2], TITLE[0],
                 TITLE[1], TITLE[2]);
         for (int i = 0; i < o->n; i++) {
             const double(*v)[REC_OUTCOME_FIGURES] = o->row[i].figure[part];
-            fprintf(f, "%-12s %9.4f%9.4f%9.4f   %9.4f%9.4f%9.4f\n", o->row[i].name, v[0][0], v[0][1], v[0][2], v[1][0],
+            fprintf(f, "%-20s %9.4f%9.4f%9.4f   %9.4f%9.4f%9.4f\n", o->row[i].name, v[0][0], v[0][1], v[0][2], v[1][0],
                     v[1][1], v[1][2]);
         }
     }
