@@ -307,7 +307,6 @@ static int finish(job *j, const mb_train_report *r, mb_provenance *p, mb_err *e)
         rc = mb_provenance_write(p, record, e);
     if (rc == MB_OK)
         rec_outcome_print(&outcome, &j->split, stdout);
-    rec_outcome_fini(&outcome);
     mb_free(weights);
     mb_free(record);
     return rc;

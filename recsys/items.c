@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "core/file.h"
 #include "core/mem.h"
 
 rec_id rec_items_id(const rec_items *items, int32_t item) {
@@ -98,7 +97,7 @@ static char *take_string(const char *s, const char *end, char *to) {
     return s + 1 == end ? to : NULL; /* the closing quote ends the line */
 }
 
-static char *take_line(const char *s, const char *end, char *to) {
+char *rec_id_parse(const char *s, const char *end, char *to) {
     if (s < end && *s == '"')
         return take_string(s + 1, end, to);
     memcpy(to, s, (size_t)(end - s));
@@ -110,7 +109,7 @@ static char *take_line(const char *s, const char *end, char *to) {
 
 /* scratch: as long as the line. */
 static int take_item(rec_items *items, const char *s, const char *end, char *scratch, const char *path, mb_err *e) {
-    const char *stop = take_line(s, end, scratch);
+    const char *stop = rec_id_parse(s, end, scratch);
     int32_t number;
     if (!stop)
         return mb_fail(e, MB_FORMAT, "%s:%d: begins with a quote, but is not a whole JSON string", path, items->n + 1);
@@ -162,7 +161,7 @@ static int is_plain(rec_id id) {
     return id.n > 0 && *id.text != '"';
 }
 
-static int put_string(mb_out *out, rec_id id, mb_err *e) {
+int rec_id_put_json(mb_out *out, rec_id id, mb_err *e) {
     int rc = mb_out_write(out, "\"", 1, e);
     for (int i = 0; rc == MB_OK && i < id.n; i++) {
         const unsigned char c = (unsigned char)id.text[i];
@@ -176,12 +175,15 @@ static int put_string(mb_out *out, rec_id id, mb_err *e) {
     return rc == MB_OK ? mb_out_write(out, "\"", 1, e) : rc;
 }
 
+int rec_id_put(mb_out *out, rec_id id, mb_err *e) {
+    return is_plain(id) ? mb_out_write(out, id.text, (size_t)id.n, e) : rec_id_put_json(out, id, e);
+}
+
 int rec_items_write(const char *path, int32_t n, rec_item_name *name, const void *user, mb_err *e) {
     mb_out *out = NULL;
     int rc = mb_out_create(&out, path, e);
     for (int32_t i = 1; rc == MB_OK && i <= n; i++) {
-        const rec_id id = name(user, i);
-        rc = is_plain(id) ? mb_out_write(out, id.text, (size_t)id.n, e) : put_string(out, id, e);
+        rc = rec_id_put(out, name(user, i), e);
         if (rc == MB_OK)
             rc = mb_out_write(out, "\n", 1, e);
     }

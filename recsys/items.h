@@ -3,6 +3,7 @@
  * is read as one. Other bytes are kept as they are, UTF-8 or not. */
 #ifndef REC_ITEMS_H
 #define REC_ITEMS_H
+#include "core/file.h"
 #include "recsys/log.h"
 #include "recsys/names.h"
 
@@ -17,6 +18,13 @@ int rec_items_read(rec_items *items, const char *path, mb_err *e) MB_MUST_USE;
 void rec_items_fini(rec_items *items); /* zeroed is fine */
 rec_id rec_items_id(const rec_items *items, int32_t item);
 int32_t rec_items_find(const rec_items *items, const char *text, int n); /* 0: none */
+
+/* An identifier as a line (or a field) [s,end) has it, to `to`, which holds end - s bytes; returns where it ends there,
+ * or NULL for a string that is not whole. */
+char *rec_id_parse(const char *s, const char *end, char *to);
+/* The other way round; always as a string: what JSON needs. */
+int rec_id_put(mb_out *out, rec_id id, mb_err *e);
+int rec_id_put_json(mb_out *out, rec_id id, mb_err *e);
 
 /* Items 1 .. n, as name() has them, become the file. */
 typedef rec_id rec_item_name(const void *user, int32_t item);

@@ -80,18 +80,30 @@ static void take_options(rec_model *m, const rec_model_options *o) {
         m->window = o->window > 0 ? o->window : 0;
 }
 
+/* Where items.txt and recsys.json are: in the folder, or for a checkpoint of a run two above it. */
+static char *home_of(const char *folder) {
+    char *items = mb_path_join(folder, "items.txt"), *state = mb_path_join(folder, "state.json");
+    char *home = items && state && !mb_file_exists(items) && mb_file_exists(state) ? mb_path_join(folder, "../..")
+                                                                                   : mb_strdup(folder);
+    mb_free(items);
+    mb_free(state);
+    return home;
+}
+
 static int open_items(rec_model *m, const char *folder, mb_err *e) {
-    char *items = mb_path_join(folder, "items.txt"), *rule = mb_path_join(folder, "recsys.json");
+    char *home = home_of(folder), *items = home ? mb_path_join(home, "items.txt") : NULL,
+         *rule = home ? mb_path_join(home, "recsys.json") : NULL;
     int rc = items && rule ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
     if (rc == MB_OK && mb_dir_exists(folder) && !mb_file_exists(items))
         rc = mb_fail(e, MB_NOTFOUND,
-                     "%s: has no items.txt, so nobody knows what its items are: -m is a folder that "
-                     "recmamba train made",
+                     "%s: has no items.txt, so nobody knows what its items are: -m is a folder that recmamba train "
+                     "made",
                      folder);
     if (rc == MB_OK)
         rc = rec_items_read(&m->items, items, e);
     if (rc == MB_OK && mb_file_exists(rule))
         rc = read_rule(m, rule, e);
+    mb_free(home);
     mb_free(items);
     mb_free(rule);
     return rc;
