@@ -1,8 +1,8 @@
 /* Samples of items to rank a target among, from a counter-based stream. See recsys/evaluate.h for the rules.
  *
- * Item i gets the key log(u_i)/w_i, u_i the i-th number in (0,1) of the query's stream and w_i its weight; a sample of N
- * is the N largest keys among the items allowed. That is drawing one after another in proportion to the weights without
- * putting back (Efraimidis and Spirakis 2006), and what one rule forbids does not move the others' keys. */
+ * Item i gets the key log(u_i)/w_i, u_i the i-th number in (0,1) of the query's stream and w_i its weight; a sample of
+ * N is the N largest keys among the items allowed. That is drawing one after another in proportion to the weights
+ * without putting back (Efraimidis and Spirakis 2006), and what one rule forbids does not move the others' keys. */
 #ifndef REC_CANDIDATES_H
 #define REC_CANDIDATES_H
 #include "recsys/rank.h"
@@ -14,7 +14,7 @@ typedef struct rec_sampler {
 } rec_sampler;
 
 typedef struct rec_marks { /* the items i with mark[i] == stamp */
-    const uint64_t *mark; /* (n_items+1) */
+    const uint64_t *mark;  /* (n_items+1) */
     uint64_t stamp;
 } rec_marks;
 

@@ -21,8 +21,7 @@ static int64_t part_end(const rec_asking *a, int32_t u) {
 }
 
 static void add_target(rec_asking *a, int32_t u, int64_t event, int64_t history) {
-    a->target[a->n_targets++] =
-        (rec_target){.user = u, .item = a->v->item[event], .event = event, .history = history};
+    a->target[a->n_targets++] = (rec_target){.user = u, .item = a->v->item[event], .event = event, .history = history};
 }
 
 /* The queries of one user. mark (n_items+1): where a set has an item already. */
@@ -227,11 +226,10 @@ static int judge_one(const judge *j, worker *w, int64_t at, int64_t i, mb_err *e
         rc = rec_ranker_begin(&w->ranker, asked->item, asked->n, w->item, q->m, e);
     if (rc != MB_OK)
         return rc;
-    int32_t c[2] = {j->a->v->n_items - (int32_t)q->m,
-                    j->a->v->n_items - (int32_t)q->m - (int32_t)w->ranker.distinct};
-    j->nan[i] = needs_sample(j) ? rank_samples(j, w, q, score, c)
-                                : rec_rank_all(&w->ranker, score, asked->item, asked->n, w->item, q->m, w->rank,
-                                               w->rank + q->m);
+    int32_t c[2] = {j->a->v->n_items - (int32_t)q->m, j->a->v->n_items - (int32_t)q->m - (int32_t)w->ranker.distinct};
+    j->nan[i] = needs_sample(j)
+                    ? rank_samples(j, w, q, score, c)
+                    : rec_rank_all(&w->ranker, score, asked->item, asked->n, w->item, q->m, w->rank, w->rank + q->m);
     for (int64_t n = 0; !j->nan[i] && n < q->m; n++)
         for (int f = 0; f < 2; f++) {
             target[n].rank[f] = w->rank[f * q->m + n];

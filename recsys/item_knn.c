@@ -63,7 +63,7 @@ static int sets_make(sets *x, const rec_floor *f, const rec_view *v, const rec_s
 
 /* ---- neighbours -------------------------------------------------------------------------------------------------- */
 
-typedef struct counter { /* of one thread */
+typedef struct counter {      /* of one thread */
     int32_t *count, *touched; /* (n_items) */
 } counter;
 
@@ -84,8 +84,7 @@ static int neighbours(const rec_floor *f, const sets *x, int32_t p, counter *c, 
     for (int32_t i = 0; i < n; i++) {
         const int32_t other = c->touched[i];
         if (other != p)
-            rec_heap_offer(&h, other,
-                           c->count[other] / sqrt((double)holders(x, p) * (double)holders(x, other)));
+            rec_heap_offer(&h, other, c->count[other] / sqrt((double)holders(x, p) * (double)holders(x, other)));
         c->count[other] = 0;
     }
     rec_heap_sort(&h);
@@ -93,8 +92,7 @@ static int neighbours(const rec_floor *f, const sets *x, int32_t p, counter *c, 
 }
 
 /* Rows of the places [from, from+n) are appended: found (n) neighbours of each in at (n, k). */
-static int append(rec_floor *f, int32_t from, int n, const int *found, const rec_ranked *at, int64_t *room,
-                  mb_err *e) {
+static int append(rec_floor *f, int32_t from, int n, const int *found, const rec_ranked *at, int64_t *room, mb_err *e) {
     int64_t end = f->row[from];
     for (int i = 0; i < n; i++)
         end += found[i];
@@ -179,10 +177,10 @@ int rec_knn_build(rec_floor *f, const rec_view *v, const rec_split *s, const ato
 /* ---- scoring ----------------------------------------------------------------------------------------------------- */
 
 typedef struct summer { /* of one thread */
-    double *sum;     /* (n_items) by place, zero between queries */
-    int64_t *mark;   /* (n_items+1) */
-    int32_t *recent; /* (n_items) places of the history */
-    rec_ranked *hit; /* (n_items) */
+    double *sum;        /* (n_items) by place, zero between queries */
+    int64_t *mark;      /* (n_items+1) */
+    int32_t *recent;    /* (n_items) places of the history */
+    rec_ranked *hit;    /* (n_items) */
 } summer;
 
 static void summers_free(summer *s, int n) {

@@ -12,9 +12,9 @@
 
 static const struct {
     const char *name, *title;
-} METRIC[REC_METRICS] = {[REC_HR] = {"hr", "HR"},       [REC_RECALL] = {"recall", "Recall"},
-                         [REC_PRECISION] = {"precision", "Precision"}, [REC_NDCG] = {"ndcg", "NDCG"},
-                         [REC_MRR] = {"mrr", "MRR"},    [REC_MAP] = {"map", "MAP"}};
+} METRIC[REC_METRICS] = {
+    [REC_HR] = {"hr", "HR"},       [REC_RECALL] = {"recall", "Recall"}, [REC_PRECISION] = {"precision", "Precision"},
+    [REC_NDCG] = {"ndcg", "NDCG"}, [REC_MRR] = {"mrr", "MRR"},          [REC_MAP] = {"map", "MAP"}};
 
 const char *rec_metric_name(rec_metric m) {
     return METRIC[m].name;

@@ -18,7 +18,7 @@ typedef struct rec_ranker {
     int64_t *below;     /* (room+1) */
     rec_ranked *sorted; /* (room) targets */
     int64_t room;
-    int64_t distinct; /* items of the history that are no targets */
+    int64_t distinct;  /* items of the history that are no targets */
     rec_ranked *first; /* (first_room) */
     int first_room;
 } rec_ranker;
