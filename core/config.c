@@ -1,4 +1,4 @@
-/* config.json of the three families. Refuses what is no JSON object, families and options that this version does not
+/* config.json of all families. Refuses what is no JSON object, families and options that this version does not
  * run (by name), missing, mistyped and out-of-range values. Unknown keys of the file are left alone, those of
  * its sections are warned of. */
 #include "core/config.h"
@@ -27,8 +27,18 @@ const char *mb_family_name(mb_family f) {
         return "Mamba (state-spaces)";
     case MB_FAMILY_MAMBA_HF:
         return "Mamba (transformers)";
+    case MB_FAMILY_MAMBA4REC:
+        return "Mamba4Rec";
+    case MB_FAMILY_RECMAMBA:
+        return "RecMamba";
+    case MB_FAMILY_SEQMAMBA:
+        return "seqmamba";
     }
     return "unknown";
+}
+
+int mb_family_recommends(mb_family f) {
+    return f == MB_FAMILY_MAMBA4REC || f == MB_FAMILY_RECMAMBA;
 }
 
 mb_init mb_config_init(const mb_config *c) {
@@ -39,7 +49,7 @@ mb_init mb_config_init(const mb_config *c) {
     i.dt_floor = i.dt_floor > 0 ? i.dt_floor : 1e-4F;
     i.dt_scale = i.dt_scale > 0 ? i.dt_scale : 1;
     i.std = i.std > 0 ? i.std : hf ? 0.1F : 0.02F;
-    i.rescale = i.rescale ? i.rescale : hf ? -1 : 1;
+    i.rescale = i.rescale ? i.rescale : hf || mb_family_recommends(c->family) ? -1 : 1;
     i.residuals = i.residuals > 0 ? i.residuals : 1;
     return i;
 }
@@ -124,6 +134,16 @@ const char *mb_reader_text(mb_reader *r, const char *key, const char *fallback) 
     return json_string_value(v);
 }
 
+int mb_reader_choice(mb_reader *r, const char *key, const char *const *word, int n, int fallback) {
+    const char *text = mb_reader_text(r, key, word[fallback]);
+    for (int i = 0; i < n; i++)
+        if (strcmp(text, word[i]) == 0)
+            return i;
+    mb_reader_fail(r, MB_FORMAT, key, "\"%.32s\" is not one of %s, %s%s%s%s%s", text, word[0], word[1],
+                   n > 2 ? ", " : "", n > 2 ? word[2] : "", n > 3 ? ", " : "", n > 3 ? word[3] : "");
+    return fallback;
+}
+
 mb_reader mb_reader_section(mb_reader *r, const char *key) {
     mb_reader inner = *r;
     const json_t *v = value_of(r, key, 0);
@@ -197,7 +217,9 @@ static int refuse_type(mb_reader *r, const char *type) {
             return mb_reader_fail(r, MB_NOTSUP, "model_type", "%s models are not supported by this version",
                                   known[i].name);
     return mb_reader_fail(r, MB_NOTSUP, "model_type",
-                          "\"%.64s\" is not a model this version runs (caduceus, mamba, or a state-spaces file)", type);
+                          "\"%.64s\" is not a model this version runs (caduceus, mamba, mamba4rec, recmamba, "
+                          "seqmamba, or a state-spaces file)",
+                          type);
 }
 
 /* Files without model_type: state-spaces, Caduceus before it was on the hub, or something else. */
@@ -206,8 +228,8 @@ static int guess_family(mb_reader *r, mb_family *f) {
         return *f = MB_FAMILY_CADUCEUS, MB_OK;
     if (mb_reader_has(r, "d_model") && mb_reader_has(r, "n_layer"))
         return *f = MB_FAMILY_MAMBA_SSM, MB_OK;
-    if (mb_reader_has(r, "n_items") && mb_reader_has(r, "loss_type"))
-        return mb_reader_fail(r, MB_NOTSUP, "n_items", "Mamba4Rec models are not supported by this version");
+    if (mb_reader_has(r, "n_items") && mb_reader_has(r, "hidden_size") && mb_reader_has(r, "num_layers"))
+        return *f = MB_FAMILY_MAMBA4REC, MB_OK;
     if (mb_reader_has(r, "pred_len") && mb_reader_has(r, "seq_len"))
         return mb_reader_fail(r, MB_NOTSUP, "pred_len", "S-Mamba models are not supported by this version");
     return mb_reader_fail(r, MB_FORMAT, "model_type",
@@ -225,6 +247,12 @@ static int find_family(mb_reader *r, mb_family *f) {
         return *f = MB_FAMILY_CADUCEUS, MB_OK;
     if (strcmp(type, "mamba") == 0)
         return *f = MB_FAMILY_MAMBA_HF, MB_OK;
+    if (strcmp(type, "mamba4rec") == 0)
+        return *f = MB_FAMILY_MAMBA4REC, MB_OK;
+    if (strcmp(type, "recmamba") == 0)
+        return *f = MB_FAMILY_RECMAMBA, MB_OK;
+    if (strcmp(type, "seqmamba") == 0)
+        return *f = MB_FAMILY_SEQMAMBA, MB_OK;
     return refuse_type(r, type);
 }
 
@@ -237,7 +265,7 @@ static int check_sizes(const mb_config *c, const char *where, mb_err *e) {
         int value, max;
     } size[] = {{"d_model", c->D, MB_MAX_D},
                 {"n_layer", c->n_layer, MB_MAX_LAYERS},
-                {"the vocabulary", c->V, 2 * MB_MAX_VOCAB},
+                {"the vocabulary", c->input.rows ? c->V + 1 : c->V, 2 * MB_MAX_VOCAB},
                 {"d_inner", c->E, MB_MAX_EXPAND * MB_MAX_D},
                 {"d_state", c->N, MB_MAX_N},
                 {"d_conv", c->K, MB_MAX_K},
@@ -267,14 +295,55 @@ static int check_complement(const mb_config *c, const char *where, mb_err *e) {
     return MB_OK;
 }
 
+/* What an original's files can say. */
+static int is_its_family_s(const mb_config *c) {
+    const mb_layer_shape *l = &c->layer;
+    const mb_input_shape *in = &c->input;
+    const int original = !in->rows && l->ffn_from == 0;
+    switch (c->family) {
+    case MB_FAMILY_SEQMAMBA:
+        return 1;
+    case MB_FAMILY_MAMBA4REC:
+        return original && l->norms == MB_NORM_AFTER && l->ffn == 4 * c->D && l->act == MBK_ACT_GELU && !l->undropped &&
+               (!l->bare || c->n_layer == 1) && in->norm && in->pads && in->scale == 0 && in->positions == 0 &&
+               c->no_final_norm && c->norm == MBK_NORM_LAYER && c->tied_head;
+    case MB_FAMILY_RECMAMBA:
+        return original && l->norms == MB_NORM_NOWHERE && l->ffn == 0 && l->bare && l->undropped && !in->norm &&
+               in->pads && in->scale == (float)sqrt((double)c->D) && in->positions > 0 && c->no_final_norm &&
+               c->tied_head;
+    default:
+        return original && l->norms == MB_NORM_BEFORE && l->ffn == 0 && !l->bare && !l->undropped && !in->norm &&
+               !in->pads && in->scale == 0 && in->positions == 0 && !c->no_final_norm;
+    }
+}
+
+/* What the parts of layers and of the input can be together. */
+static int check_shape(const mb_config *c, const char *where, mb_err *e) {
+    const mb_layer_shape *l = &c->layer;
+    const mb_input_shape *in = &c->input;
+    if (l->ffn < 0 || l->ffn > MB_MAX_FFN || in->positions < 0 || in->positions > MB_MAX_POSITIONS)
+        return mb_fail(e, MB_RANGE, "%s: a feed-forward width of %d or %d positions is too much", where, l->ffn,
+                       in->positions);
+    if (!(in->scale >= 0 && in->scale <= 1e6F) || !(c->dropout >= 0 && c->dropout <= 0.999F))
+        return mb_fail(e, MB_RANGE, "%s: an input scale of %g or a dropout of %g is not possible", where,
+                       (double)in->scale, (double)c->dropout);
+    if (l->ffn_from < 0 || l->ffn_from >= c->n_layer || (in->norm && l->norms == MB_NORM_BEFORE) ||
+        (in->rows && (c->V > 0 || c->has_head || in->pads || in->scale > 0)) || !is_its_family_s(c))
+        return mb_fail(e, MB_RANGE, "%s: layers and input cannot be put together like this", where);
+    return MB_OK;
+}
+
 int mb_config_check(const mb_config *c, const char *where, mb_err *e) {
     int rc = check_sizes(c, where, e);
+    if (rc == MB_OK)
+        rc = check_shape(c, where, e);
     if (rc == MB_OK)
         rc = check_complement(c, where, e);
     if (rc != MB_OK)
         return rc;
     if ((c->mixer == MB_MIXER_BIMAMBA1) != (c->bidirectional != MB_BIDIR_NONE) ||
-        (c->family != MB_FAMILY_CADUCEUS && (c->bidirectional != MB_BIDIR_NONE || c->rcps)) ||
+        (c->family != MB_FAMILY_CADUCEUS && c->rcps) ||
+        (c->family != MB_FAMILY_CADUCEUS && c->family != MB_FAMILY_SEQMAMBA && c->bidirectional != MB_BIDIR_NONE) ||
         (c->rcps && c->n_complement == 0) || (c->tied_head && !c->has_head) ||
         (c->family == MB_FAMILY_MAMBA_HF && c->norm != MBK_NORM_RMS))
         return mb_fail(e, MB_RANGE, "%s: its options contradict each other", where);
@@ -305,6 +374,15 @@ static int read_object(mb_config *c, const json_t *root, const char *path, mb_er
         break;
     case MB_FAMILY_MAMBA_HF:
         mb_config_read_hf(c, &r);
+        break;
+    case MB_FAMILY_MAMBA4REC:
+        mb_config_read_mamba4rec(c, &r);
+        break;
+    case MB_FAMILY_RECMAMBA:
+        mb_config_read_recmamba(c, &r);
+        break;
+    case MB_FAMILY_SEQMAMBA:
+        mb_config_read_own(c, &r);
         break;
     }
     return r.rc == MB_OK ? mb_config_check(c, path, e) : r.rc;

@@ -12,8 +12,7 @@ static int rounded_up(int v, int multiple) {
     return multiple > 1 ? (v + multiple - 1) / multiple * multiple : v;
 }
 
-/* "auto" = ceil(D/16), or a number. */
-static int read_rank(mb_reader *r, const char *key, int D) {
+int mb_reader_rank(mb_reader *r, const char *key, int D) {
     const json_t *v = json_object_get(r->object, key);
     if (json_is_string(v)) {
         if (strcmp(json_string_value(v), "auto") != 0)
@@ -23,8 +22,7 @@ static int read_rank(mb_reader *r, const char *key, int D) {
     return mb_reader_int(r, key, (D + 15) / 16, 1, MB_MAX_R);
 }
 
-/* d_inner = int(expand * d_model) */
-static int read_width(mb_reader *r, int D) {
+int mb_reader_width(mb_reader *r, int D) {
     double expand = mb_reader_real(r, "expand", 2, 0, MB_MAX_EXPAND);
     int E = (int)(expand * D);
     if (E < 1)
@@ -50,7 +48,7 @@ static void read_step_sizes(mb_init *init, mb_reader *r, const char *prefix, con
 }
 
 /* ssm_cfg: the arguments of the Mamba class. The last four have no bearing on what is computed. */
-static void read_ssm_cfg(mb_config *c, mb_reader *r) {
+void mb_reader_ssm_cfg(mb_config *c, mb_reader *r) {
     static const struct { const char *layer, *name; } other[] = {{"Mamba2", "Mamba-2"}, {"Mamba3", "Mamba-3"}};
     static const char *const known[] = {
         "layer",    "d_state",       "d_conv",    "expand", "dt_rank",       "dt_min",    "dt_max", "dt_init",
@@ -64,8 +62,8 @@ static void read_ssm_cfg(mb_config *c, mb_reader *r) {
         mb_reader_fail(&s, MB_NOTSUP, "layer", "\"%.32s\" layers are not supported by this version (Mamba1 is)", layer);
     c->N = mb_reader_int(&s, "d_state", 16, 1, MB_MAX_N);
     c->K = mb_reader_int(&s, "d_conv", 4, 1, MB_MAX_K);
-    c->E = read_width(&s, c->D);
-    c->R = read_rank(&s, "dt_rank", c->D);
+    c->E = mb_reader_width(&s, c->D);
+    c->R = mb_reader_rank(&s, "dt_rank", c->D);
     c->conv_bias = mb_reader_bool(&s, "conv_bias", 1);
     c->proj_bias = mb_reader_bool(&s, "bias", 0);
     read_step_sizes(&c->init, &s, "dt_", "dt_init");
@@ -85,7 +83,7 @@ static void read_common(mb_config *c, mb_reader *r) {
     c->V = rounded_up(c->V_config, c->vocab_multiple);
     c->norm = mb_reader_bool(r, "rms_norm", 1) ? MBK_NORM_RMS : MBK_NORM_LAYER;
     c->residual_in_fp32 = mb_reader_bool(r, "residual_in_fp32", 1);
-    read_ssm_cfg(c, r);
+    mb_reader_ssm_cfg(c, r);
 }
 
 static void read_initializer(mb_config *c, mb_reader *r) {
@@ -189,8 +187,8 @@ void mb_config_read_hf(mb_config *c, mb_reader *r) {
         return;
     c->N = mb_reader_int(r, "state_size", 16, 1, MB_MAX_N);
     c->K = mb_reader_int(r, "conv_kernel", 4, 1, MB_MAX_K);
-    c->E = mb_reader_int(r, "intermediate_size", read_width(r, c->D), 1, MB_MAX_EXPAND * MB_MAX_D);
-    c->R = read_rank(r, "time_step_rank", c->D);
+    c->E = mb_reader_int(r, "intermediate_size", mb_reader_width(r, c->D), 1, MB_MAX_EXPAND * MB_MAX_D);
+    c->R = mb_reader_rank(r, "time_step_rank", c->D);
     c->conv_bias = mb_reader_bool(r, "use_conv_bias", 1);
     c->proj_bias = mb_reader_bool(r, "use_bias", 0);
     c->norm = MBK_NORM_RMS;

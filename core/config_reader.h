@@ -30,8 +30,23 @@ int mb_reader_labels(mb_reader *r, const char *classifier);
 /* Warns of each key of the object that is none of the n known ones: a misspelt one would leave a default in force. */
 void mb_reader_warn_unknown(const mb_reader *r, const char *const *known, int n);
 
+/* The words of enumerations in MB_FAMILY_SEQMAMBA's files, in their order. */
+extern const char *const mb_words_norms[3], *const mb_words_act[4], *const mb_words_directions[3];
+
 /* config_families.c: fill c; failures are left in r->rc. */
 void mb_config_read_caduceus(mb_config *c, mb_reader *r);
 void mb_config_read_ssm(mb_config *c, mb_reader *r);
 void mb_config_read_hf(mb_config *c, mb_reader *r);
+/* config_recommenders.c */
+void mb_config_read_mamba4rec(mb_config *c, mb_reader *r);
+void mb_config_read_recmamba(mb_config *c, mb_reader *r);
+void mb_config_read_own(mb_config *c, mb_reader *r); /* config_own.c */
+/* The index of the text under key among n words; fails on another. */
+int mb_reader_choice(mb_reader *r, const char *key, const char *const *word, int n, int fallback);
+/* "auto" = ceil(D/16), or a number. */
+int mb_reader_rank(mb_reader *r, const char *key, int D);
+/* The section ssm_cfg: the arguments of the Mamba class. D is set. */
+void mb_reader_ssm_cfg(mb_config *c, mb_reader *r);
+/* d_inner = int(expand * d_model) */
+int mb_reader_width(mb_reader *r, int D);
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/config.h"
+#include "core/config_reader.h"
 #include "core/file.h"
 #include "core/json_guard.h"
 #include "core/mem.h"
@@ -180,6 +180,93 @@ static object transformers(const mb_config *c) {
     return o;
 }
 
+/* What both recommenders say of their mixers. */
+static void put_mixer(object *to, const mb_config *c, const char *own_init) {
+    put(to, "d_state", json_integer(c->N));
+    put(to, "d_conv", json_integer(c->K));
+    put(to, "expand", expand_of(c));
+    put(to, "dt_rank", c->R == (c->D + 15) / 16 ? json_string("auto") : json_integer(c->R));
+    put(to, "init", json_string(c->init.rule == MB_INIT_MAMBA ? "mamba" : own_init));
+}
+
+static object mamba4rec(const mb_config *c) {
+    object o = begin();
+    put(&o, "model_type", json_string("mamba4rec"));
+    put(&o, "hidden_size", json_integer(c->D));
+    put(&o, "num_layers", json_integer(c->n_layer));
+    put(&o, "n_items", json_integer(c->V));
+    put(&o, "loss_type", json_string(c->bpr ? "BPR" : "CE"));
+    put(&o, "dropout_prob", real(c->dropout));
+    put(&o, "residual", json_string(c->layer.bare || c->n_layer > 1 ? "auto" : "always"));
+    put(&o, "layer_norm_eps", real(c->eps));
+    put(&o, "initializer_range", real(mb_config_init(c).std));
+    put_mixer(&o, c, "mamba4rec");
+    return o;
+}
+
+static object recmamba(const mb_config *c) {
+    object o = begin();
+    put(&o, "model_type", json_string("recmamba"));
+    put(&o, "hidden_units", json_integer(c->D));
+    put(&o, "num_blocks", json_integer(c->n_layer));
+    put(&o, "item_num", json_integer(c->V - 1));
+    put(&o, "maxlen", json_integer(c->input.positions));
+    put(&o, "dropout_rate", real(c->dropout));
+    put_mixer(&o, c, "recmamba");
+    return o;
+}
+
+static object own(const mb_config *c) {
+    const mb_layer_shape *l = &c->layer;
+    const mb_input_shape *in = &c->input;
+    object o = begin();
+    put(&o, "model_type", json_string("seqmamba"));
+    put(&o, "d_model", json_integer(c->D));
+    put(&o, "n_layer", json_integer(c->n_layer));
+    put(&o, "input", json_string(in->rows ? "rows" : "tokens"));
+    if (!in->rows)
+        put(&o, "vocab_size", json_integer(c->V));
+    put(&o, "input_scale", real(in->scale > 0 ? in->scale : 1));
+    put(&o, "positions", json_integer(in->positions));
+    put(&o, "input_norm", json_boolean(in->norm));
+    put(&o, "pads", json_boolean(in->pads));
+    put(&o, "directions", json_string(mb_words_directions[c->bidirectional]));
+    put(&o, "tied_directions", json_boolean(c->tied_directions));
+    put(&o, "norms", json_string(mb_words_norms[l->norms]));
+    put(&o, "rms_norm", json_boolean(c->norm == MBK_NORM_RMS));
+    put(&o, "norm_epsilon", real(c->eps));
+    put(&o, "final_norm", json_boolean(!c->no_final_norm));
+    put(&o, "residual", json_boolean(!l->bare));
+    put(&o, "ffn_width", json_integer(l->ffn));
+    put(&o, "ffn_from", json_integer(l->ffn_from));
+    put(&o, "activation", json_string(mb_words_act[l->act]));
+    put(&o, "mixer_dropout", json_boolean(!l->undropped));
+    put(&o, "dropout", real(c->dropout));
+    put(&o, "head", json_string(!c->has_head ? "none" : c->tied_head ? "tied" : "own"));
+    put(&o, "initializer_range", real(mb_config_init(c).std));
+    put_object(&o, "ssm_cfg", ssm_cfg(c));
+    return o;
+}
+
+static object of_family(const mb_config *c) {
+    switch (c->family) {
+    case MB_FAMILY_CADUCEUS:
+        return caduceus(c);
+    case MB_FAMILY_MAMBA_SSM:
+        return state_spaces(c);
+    case MB_FAMILY_MAMBA_HF:
+        return transformers(c);
+    case MB_FAMILY_MAMBA4REC:
+        return mamba4rec(c);
+    case MB_FAMILY_RECMAMBA:
+        return recmamba(c);
+    case MB_FAMILY_SEQMAMBA:
+        return own(c);
+    }
+    MB_ASSERT(!"a family");
+    return begin();
+}
+
 static int write_text(const char *text, const char *path, mb_err *e) {
     mb_out *o = NULL;
     int rc = mb_out_create(&o, path, e);
@@ -204,9 +291,7 @@ int mb_config_write(const mb_config *c, const char *path, mb_err *e) {
     if (c->family == MB_FAMILY_MAMBA_SSM && !c->has_head)
         return mb_fail(e, MB_NOTSUP, "%s: a state-spaces model always has a head", path);
     mb_json_use_heap();
-    object o = c->family == MB_FAMILY_CADUCEUS    ? caduceus(c)
-               : c->family == MB_FAMILY_MAMBA_SSM ? state_spaces(c)
-                                                  : transformers(c);
+    object o = of_family(c);
     char *text = o.failed ? NULL : json_dumps(o.o, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     rc = text && !mb_json_no_memory() ? write_text(text, path, e) : mb_fail(e, MB_NOMEM, "%s: no memory for it", path);
     json_decref(o.o);

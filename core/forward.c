@@ -45,6 +45,19 @@ static void run_fini(job *r) {
     mb_arena_destroy(&r->arena);
 }
 
+/* Tokens or rows, and no more of them than there are positions. A plan gives lengths alone. */
+static int check_input(const mb_model *m, const mb_sequence *s, int i, mb_err *e) {
+    const int most = m->config.input.positions;
+    if (most > 0 && s->length > most)
+        return mb_fail(e, MB_RANGE, "sequence %d: %lld tokens, and the model has %d positions", i, (long long)s->length,
+                       most);
+    if (s->rows && mb_model_strands(m) == 2)
+        return mb_fail(e, MB_NOTSUP, "sequence %d: rows have no reverse complement", i);
+    if (s->read && m->config.input.rows)
+        return mb_fail(e, MB_NOTSUP, "sequence %d: this model has no embedding of tokens, it takes rows", i);
+    return MB_OK;
+}
+
 static int make_lanes(job *r, const mb_sequence *seq, int n, mb_err *e) {
     const int strands = mb_model_strands(r->m), want = r->o.strands ? r->o.strands : (1 << strands) - 1;
     if (want >> strands)
@@ -58,6 +71,9 @@ static int make_lanes(job *r, const mb_sequence *seq, int n, mb_err *e) {
         if (seq[i].length > MAX_LENGTH)
             return mb_fail(e, MB_RANGE, "sequence %d: %lld tokens are beyond %lld", i, (long long)seq[i].length,
                            (long long)MAX_LENGTH);
+        const int rc = check_input(r->m, &seq[i], i, e);
+        if (rc != MB_OK)
+            return rc;
         for (int s = 0; s < strands; s++)
             if (want >> s & 1)
                 mb_lane_init(&r->lane[r->n_lanes++], &r->kept, &seq[i], i, s);

@@ -17,6 +17,9 @@ typedef struct mb_sequence {
     /* Fills token[0..n) with tokens from..from+n-1; called from any worker. Returns a status. */
     int (*read)(void *user, int64_t from, int n, int32_t *token);
     void *user;
+    /* Or fills row (n,D) with the input rows themselves, in the place of the embedding of tokens; then read is NULL.
+     * Not for RC-equivariant models. */
+    int (*rows)(void *user, int64_t from, int n, float *row);
 } mb_sequence;
 
 /* read() for tokens already in memory: user is the int32_t array (mb_tokens_read) or a uint8_t array (mb_tokens8_read).
@@ -54,8 +57,8 @@ typedef struct mb_forward_options {
     const char *scratch; /* folder for the scratch file; NULL = $TMPDIR or /tmp */
     const int *layers;   /* which streams to deliver, ascending; NULL = {n_layer} */
     int n_layers;
-    int outputs; /* 1: for 0 < l < n_layer deliver what layer l-1 adds to the stream instead of the stream that
-                  * enters layer l; that is what the original Caduceus lists as hidden_states[l] */
+    int outputs; /* 1: for 0 < l < n_layer deliver what the mixer of layer l-1 puts out, which it adds to the stream,
+                  * instead of the stream that enters layer l; the original Caduceus lists it as hidden_states[l] */
     int strands; /* bit 0: forward, bit 1: reverse complement; 0 = all the model has */
     mb_progress *progress;  /* counts every token once, in parts: a part for each pass and strand; may be NULL */
     const atomic_int *stop; /* may be NULL; when set the run ends with MB_STOPPED */

@@ -28,12 +28,22 @@ typedef struct mb_batch {
      * carrying batch ended if `continues` is 1, and begins anew if it is 0; the gradient ends at the seam. The number
      * of sequences must then be the same. Batches that do not carry in between change nothing. */
     int carries, continues;
+    /* The input rows themselves (sum of lengths, D), in the place of the embedding of tokens; token is NULL then. */
+    const float *row;
+    /* Dropout, where the model's layers have it (core/config.h): which elements fall is a function of seed, step and
+     * the place in the batch alone, counted in rows from first_row on, so a batch may be cut into several at will. 0:
+     * none, as everywhere outside of training. */
+    struct {
+        float rate; /* 0 .. 0.999 */
+        uint64_t seed, step;
+        int64_t first_row; /* >= 0; of the rows of lanes */
+    } dropout;
 } mb_batch;
 
 typedef struct mb_gradient_plan {
     int64_t rows;         /* of all lanes */
     int64_t least, bytes; /* what is needed; what will be taken within the budget */
-    int kept_layers;      /* whose insides are kept */
+    int kept_layers;      /* blocks (core/blocks.h) whose insides are kept */
 } mb_gradient_plan;
 
 /* A model whose parameters may change: params must come from mb_params_clone or mb_params_seed (all in one pool). Takes
@@ -68,6 +78,8 @@ const mb_batch_rows *mb_gradient_rows(const mb_gradient *g);
 const float *mb_gradient_hidden(const mb_gradient *g);
 float *mb_gradient_d_hidden(mb_gradient *g);
 int mb_gradient_threads(const mb_gradient *g);
+/* After backward: dLoss/d input rows, (rows,D): of batch.row, or of scale E[token]; until the next batch. */
+const float *mb_gradient_d_input(const mb_gradient *g);
 
 /* Memory for an objective's own use, which stays with g from batch to batch: fresh pages for every step would cost more
  * than some objectives do. Its contents are anything; valid until the next call. */

@@ -1,5 +1,6 @@
-/* A mixer is the sequence operation inside a layer: x += mixer(norm(x)). Everything outside (the stack, sweeps,
- * sessions, training) sees only this interface; a new mixer is one file and one row in mb_mixer_classes.
+/* A mixer is the sequence operation inside a block (core/blocks.h): x += mixer(norm(x)), and what stands around the
+ * mixer otherwise. Everything outside (the stack, sweeps, sessions, training) sees only this interface; a new mixer is
+ * one file and one row in mb_mixer_class_of.
  *
  * A sequence is cut into tiles of at most mb_model_tile() rows on a fixed grid from its start. A mixer with one phase
  * needs each tile once, in its direction; one with two phases (bidirectional) sees all tiles in one direction, keeps
@@ -87,15 +88,24 @@ typedef struct mb_batch_rows {
     const mb_batch_tile *tile; /* (tiles) in order */
 } mb_batch_rows;
 
+/* Dropout of a training batch: a function of the key, the site and the place in the batch alone (kernels/dropout.h). */
+typedef struct mb_dropout {
+    float rate; /* 0: none */
+    uint32_t key[2];
+    int64_t first_row; /* of the batch's rows, in an order that is not this batch's alone */
+} mb_dropout;
+
 typedef struct mb_train_layer {
     const mb_batch_rows *b;
-    mb_direction first;    /* which way phase 0 runs, as in mb_passes */
-    const float *u;        /* (rows,D) normalised input */
-    float *out;            /* (rows,D) written by the forward stages */
-    const float *d_out;    /* (rows,D) dLoss/d out */
-    float *d_u;            /* (rows,D) written by the backward stages */
-    float *states;         /* state_floats: from the forward stages to the backward ones, never written between */
-    float *space;          /* space_floats: as the forward stages of this layer left it */
+    const mb_dropout *dropout; /* NULL: none. The mixer's own, inside; what it puts out is dropped outside */
+    uint32_t site;             /* of it */
+    mb_direction first;        /* which way phase 0 runs, as in mb_passes */
+    const float *u;            /* (rows,D) normalised input */
+    float *out;                /* (rows,D) written by the forward stages */
+    const float *d_out;        /* (rows,D) dLoss/d out */
+    float *d_u;                /* (rows,D) written by the backward stages */
+    float *states;             /* state_floats: from the forward stages to the backward ones, never written between */
+    float *space;              /* space_floats: as the forward stages of this layer left it */
     const float *carry_in; /* (lanes, carry_floats) state before each lane; NULL: zeros. No gradient flows into it */
     float *carry_out;      /* (lanes, carry_floats) state after each lane, written by the forward stages; or NULL */
     mb_layer_params *grad; /* added to; its pointers are to memory that may be written */
@@ -139,5 +149,6 @@ struct mb_mixer {
 };
 
 extern const mb_mixer_class mb_mamba1_class, mb_bimamba1_class;
+extern const mb_mixer_class mb_ffn_class; /* the feed-forward part of a layer */
 const mb_mixer_class *mb_mixer_class_of(mb_mixer_kind kind);
 #endif

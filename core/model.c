@@ -43,6 +43,8 @@ static void fill_final_norm(mb_model *m) {
 
 static int final_norm(mb_model *m, mb_err *e) {
     const size_t bytes = (size_t)m->config.D * sizeof(float);
+    if (!m->params->norm_f_w)
+        return MB_OK;
     m->norm_f_w = mb_malloc(bytes);
     if (m->params->norm_f_b)
         m->norm_f_b = mb_malloc(bytes);
@@ -54,16 +56,17 @@ static int final_norm(mb_model *m, mb_err *e) {
 
 static int create_mixers(mb_model *m, mb_err *e) {
     const mb_config *c = &m->config;
-    const mb_mixer_class *class = mb_mixer_class_of(c->mixer);
-    MB_ASSERT(class);
-    m->mixer = mb_calloc((size_t)c->n_layer, sizeof *m->mixer);
+    m->mixer = mb_calloc((size_t)m->blocks, sizeof *m->mixer);
     if (!m->mixer)
         return mb_fail(e, MB_NOMEM, "no memory for %d layers", c->n_layer);
-    for (int l = 0; l < c->n_layer; l++) {
-        int rc = class->create(&m->mixer[l], c, &m->params->layer[l], m->ops, m->precision, m->tile, e);
+    for (int i = 0; i < m->blocks; i++) {
+        const mb_block b = mb_block_at(c, i);
+        const mb_mixer_class *class = b.ffn ? &mb_ffn_class : mb_mixer_class_of(c->mixer);
+        MB_ASSERT(class);
+        int rc = class->create(&m->mixer[i], c, &m->params->layer[b.layer], m->ops, m->precision, m->tile, e);
         if (rc != MB_OK)
-            return mb_err_context(e, "layer %d", l);
-        m->bytes += class->bytes(m->mixer[l]);
+            return mb_err_context(e, "layer %d", b.layer);
+        m->bytes += class->bytes(m->mixer[i]);
     }
     return MB_OK;
 }
@@ -92,6 +95,8 @@ int mb_model_create(mb_model **out, const mb_config *c, mb_params *params, const
         rc = e ? e->status : MB_NOTSUP;
     if (rc == MB_OK)
         rc = final_norm(m, e);
+    if (rc == MB_OK)
+        rc = mb_model_edges_make(m, e);
     if (rc == MB_OK)
         rc = create_mixers(m, e);
     if (rc == MB_OK && (!(m->source = mb_strdup("")) || !(m->weights_path = mb_strdup(""))))
@@ -152,8 +157,9 @@ int mb_model_open(mb_model **out, const char *model, const mb_model_options *o, 
 int mb_model_refresh(mb_model *m, int threads, mb_err *e) {
     int worst = MB_OK;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) reduction(min : worst)
-    for (int l = 0; l < m->config.n_layer; l++) {
-        const int rc = m->mixer[l]->class->training->refresh(m->mixer[l], &m->params->layer[l]);
+    for (int i = 0; i < m->blocks; i++) {
+        const mb_layer_params *p = &m->params->layer[mb_block_at(&m->config, i).layer];
+        const int rc = m->mixer[i]->class->training->refresh(m->mixer[i], p);
         worst = rc < worst ? rc : worst;
     }
     fill_final_norm(m);
@@ -165,10 +171,11 @@ int mb_model_refresh(mb_model *m, int threads, mb_err *e) {
 void mb_model_destroy(mb_model *m) {
     if (!m)
         return;
-    for (int l = 0; m->mixer && l < m->config.n_layer; l++)
-        if (m->mixer[l])
-            m->mixer[l]->class->destroy(m->mixer[l]);
+    for (int i = 0; m->mixer && i < m->blocks; i++)
+        if (m->mixer[i])
+            m->mixer[i]->class->destroy(m->mixer[i]);
     mb_free(m->mixer);
+    mb_free(m->edge);
     mb_heads_destroy(m->heads, m->ops);
     mb_free(m->norm_f_w);
     mb_free(m->norm_f_b);
@@ -207,8 +214,8 @@ int mb_model_strands(const mb_model *m) {
 }
 
 int mb_model_is_causal(const mb_model *m) {
-    for (int l = 0; l < m->config.n_layer; l++)
-        if (m->mixer[l]->class->needs == MB_BOTH_WAYS)
+    for (int i = 0; i < m->blocks; i++)
+        if (m->mixer[i]->class->needs == MB_BOTH_WAYS)
             return 0;
     return !m->config.rcps;
 }

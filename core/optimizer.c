@@ -40,9 +40,9 @@ static int ends_with(const char *s, const char *end) {
 static int decays(const mb_param *p, int norms_decay) {
     if (ends_with(p->name, ".bias") || ends_with(p->name, ".A_log") || ends_with(p->name, ".D"))
         return 0;
-    if (p->layer < 0 && strstr(p->name, "embedding"))
+    if (p->layer < 0 && (strstr(p->name, "embedding") || strstr(p->name, "_emb.")))
         return 0;
-    if (strstr(p->name, "norm"))
+    if (strstr(p->name, "norm") || strstr(p->name, "Norm"))
         return norms_decay;
     return 1;
 }

@@ -24,7 +24,7 @@ typedef struct mb_optimizer_options {
 
 typedef struct mb_optimizer mb_optimizer;
 
-/* All parameters of a model: no decay for biases, the embedding (and the head tied to it), A_log and D, as the
+/* All parameters of a model: no decay for biases, the embeddings (and the head tied to one), A_log and D, as the
  * originals have it; norm weights do decay when norms_decay is set (Caduceus' recipe). Returns their number; t holds
  * mb_params_most() or is NULL to count. */
 int mb_model_trainables(mb_gradient *g, int norms_decay, double rate, mb_trainable *t);

@@ -19,18 +19,27 @@ typedef struct mb_mamba1_params { /* one direction of one layer; fp32, owned by 
     const float *out_b;           /* (D) or NULL */
 } mb_mamba1_params;
 
+typedef struct mb_ffn_params {    /* feed-forward part: W2 act(W1 x + b1) + b2 */
+    const float *w1, *b1;         /* (F,D), (F) */
+    const float *w2, *b2;         /* (D,F), (D) */
+    const float *norm_w, *norm_b; /* (D) its norm, NULL without one; norm_b NULL for RMS */
+} mb_ffn_params;
+
 typedef struct mb_layer_params {
-    const float *norm_w, *norm_b; /* (D); norm_b NULL for RMS */
+    const float *norm_w, *norm_b; /* (D) the mixer's norm, NULL without one; norm_b NULL for RMS */
     mb_mamba1_params dir[2];      /* left-to-right, right-to-left (bidirectional only) */
+    mb_ffn_params ffn;            /* all NULL without one */
 } mb_layer_params;
 
 typedef struct mb_params {
-    const float *embedding; /* (V,D) */
-    const float *norm_f_w, *norm_f_b;
-    const float *head_w;    /* (V,D); the embedding when tied */
-    mb_layer_params *layer; /* n_layer */
-    int64_t count;          /* distinct parameters, as the original counts them */
-    void *owned;            /* memory behind the pointers */
+    const float *embedding;             /* (V,D) */
+    const float *positions;             /* (P,D) or NULL */
+    const float *norm_in_w, *norm_in_b; /* (D) of the input, or NULL */
+    const float *norm_f_w, *norm_f_b;   /* (D) the final norm, or NULL */
+    const float *head_w;                /* (V,D); the embedding when tied */
+    mb_layer_params *layer;             /* n_layer */
+    int64_t count;                      /* distinct parameters, as the original counts them */
+    void *owned;                        /* memory behind the pointers */
 } mb_params;
 
 /* ---- the strand swap of released RC-equivariant (PS) Caduceus models -----------------------------------------------

@@ -20,12 +20,15 @@ typedef enum drawn { /* which rule of mb_param_fill; see draw() */
                      AS_DT,        /* U(+-R^-1/2 dt_scale) or the constant */
                      AS_DT_BIAS,
                      AS_A_LOG,
-                     AS_EMBEDDING /* N(0, std^2) */
+                     AS_EMBEDDING, /* N(0, std^2) */
+                     AS_FFN        /* the same */
 } drawn;
 
 typedef enum present { ALWAYS, WITH_CONV_BIAS, WITH_PROJ_BIAS, WITH_LAYER_NORM } present;
 
-/* dims: one letter a dimension; I = 2E, X = R+2N, 1 = 1, else the house's letters. */
+/* dims: one letter a dimension; I = 2E, X = R+2N, F = feed-forward width, P = positions, 1 = 1, else the house's
+ * letters.
+ */
 typedef struct row {
     const char *name, *dims;
     size_t offset;
@@ -57,14 +60,33 @@ static const row norm_f_rows[] = {
     {"weight", "D", offsetof(mb_params, norm_f_w), ALWAYS, AS_ONE, MB_FOLD_NONE, 0},
     {"bias", "D", offsetof(mb_params, norm_f_b), WITH_LAYER_NORM, AS_ZERO, MB_FOLD_NONE, 0},
 };
+static const row norm_in_rows[] = {
+    {"weight", "D", offsetof(mb_params, norm_in_w), ALWAYS, AS_ONE, MB_FOLD_NONE, 0},
+    {"bias", "D", offsetof(mb_params, norm_in_b), WITH_LAYER_NORM, AS_ZERO, MB_FOLD_NONE, 0},
+};
+#undef IN
+#define IN(field) offsetof(mb_layer_params, ffn.field)
+static const row ffn_norm_rows[] = {
+    {"weight", "D", IN(norm_w), ALWAYS, AS_ONE, MB_FOLD_NONE, 0},
+    {"bias", "D", IN(norm_b), WITH_LAYER_NORM, AS_ZERO, MB_FOLD_NONE, 0},
+};
+static const row ffn_rows[] = {
+    {"w_1.weight", "FD", IN(w1), ALWAYS, AS_FFN, MB_FOLD_NONE, 0},
+    {"w_1.bias", "F", IN(b1), ALWAYS, AS_ZERO, MB_FOLD_NONE, 0},
+    {"w_2.weight", "DF", IN(w2), ALWAYS, AS_FFN, MB_FOLD_NONE, 0},
+    {"w_2.bias", "D", IN(b2), ALWAYS, AS_ZERO, MB_FOLD_NONE, 0},
+};
+#undef IN
+static const row positions_row = {"weight",     "PD", offsetof(mb_params, positions), ALWAYS, AS_EMBEDDING,
+                                  MB_FOLD_NONE, 0};
 static const row embedding_row = {"weight",     "VD", offsetof(mb_params, embedding), ALWAYS, AS_EMBEDDING,
                                   MB_FOLD_NONE, 0};
 static const row head_row = {"weight", "VD", offsetof(mb_params, head_w), ALWAYS, AS_LINEAR, MB_FOLD_NONE, 0};
 
-enum { MIXER_ROWS = sizeof mixer_rows / sizeof *mixer_rows, NORM_ROWS = 2 };
+enum { MIXER_ROWS = sizeof mixer_rows / sizeof *mixer_rows, NORM_ROWS = 2, FFN_ROWS = 4 };
 
 int mb_params_most(const mb_config *c) {
-    return c->n_layer * (2 * MIXER_ROWS + NORM_ROWS) + NORM_ROWS + 2;
+    return c->n_layer * (2 * MIXER_ROWS + 2 * NORM_ROWS + FFN_ROWS) + 2 * NORM_ROWS + 3;
 }
 
 static int64_t dimension(const mb_config *c, char letter) {
@@ -85,6 +107,10 @@ static int64_t dimension(const mb_config *c, char letter) {
         return c->R + 2 * (int64_t)c->N;
     case 'V':
         return c->V;
+    case 'F':
+        return c->layer.ffn;
+    case 'P':
+        return c->input.positions;
     case '1':
         return 1;
     }
@@ -97,6 +123,25 @@ static int is_present(const mb_config *c, present p) {
            (p == WITH_LAYER_NORM && c->norm == MBK_NORM_LAYER);
 }
 
+/* Mamba4Rec draws every Linear anew, those inside of the mixers too, and zeroes their biases; RecMamba draws everything
+ * of two dimensions and more with xavier_normal_, convolution, A_log and the pad's row too. 1 when that is the rule. */
+static int draw_over(mb_param *p, const mb_config *c, drawn how) {
+    const int linear = how == AS_LINEAR || how == AS_OUT || how == AS_DT;
+    if (c->init.rule == MB_INIT_MAMBA)
+        return 0;
+    if (c->family == MB_FAMILY_RECMAMBA && p->ndim >= 2) {
+        const double kernel = p->ndim == 3 ? (double)p->shape[2] : 1; /* what torch counts each fan by */
+        p->fill = MB_FILL_NORMAL;
+        p->scale = sqrt(2 / (kernel * ((double)p->shape[0] + (double)p->shape[1])));
+        return 1;
+    }
+    if (c->family != MB_FAMILY_MAMBA4REC || (!linear && how != AS_DT_BIAS))
+        return 0;
+    p->fill = linear ? MB_FILL_NORMAL : MB_FILL_ZERO;
+    p->scale = (double)mb_config_init(c).std;
+    return 1;
+}
+
 /* The originals' _init_weights; columns = fan-in = the last dimension. */
 static void draw(mb_param *p, const mb_config *c, drawn how) {
     const mb_init init = mb_config_init(c);
@@ -104,6 +149,8 @@ static void draw(mb_param *p, const mb_config *c, drawn how) {
     const int hf = c->family == MB_FAMILY_MAMBA_HF;
     p->fill = MB_FILL_UNIFORM;
     p->scale = fan_in;
+    if (draw_over(p, c, how))
+        return;
     switch (how) {
     case AS_ZERO:
         p->fill = MB_FILL_ZERO;
@@ -113,7 +160,8 @@ static void draw(mb_param *p, const mb_config *c, drawn how) {
         break;
     case AS_LINEAR:
     case AS_EMBEDDING:
-        if (hf || how == AS_EMBEDDING) {
+    case AS_FFN:
+        if (hf || how != AS_LINEAR) {
             p->fill = MB_FILL_NORMAL;
             p->scale = (double)init.std;
         }
@@ -155,7 +203,39 @@ static void name_of(char out[MB_PARAM_NAME], const char *const part[5]) {
 }
 #define NAME(out, ...) name_of(out, (const char *const[5]){__VA_ARGS__})
 
+/* Families whose names begin with no backbone. */
+static int own_names(const mb_config *c) {
+    return mb_family_recommends(c->family) || c->family == MB_FAMILY_SEQMAMBA;
+}
+
+/* What stands before the parameters of a layer's parts. */
+enum { PREFIX = 48 };
+static void mixer_prefix(const mb_config *c, int layer, char in[PREFIX]) {
+    if (c->family == MB_FAMILY_MAMBA4REC)
+        snprintf(in, PREFIX, "mamba_layers.%d.mamba.", layer);
+    else if (c->family == MB_FAMILY_RECMAMBA)
+        snprintf(in, PREFIX, "mamba%d.", layer + 1);
+    else
+        snprintf(in, PREFIX, "layers.%d.mixer.%s", layer, c->rcps ? "submodule." : "");
+}
+
+/* layer -1: the final norm. */
+static void norm_prefix(const mb_config *c, int layer, char in[PREFIX]) {
+    if (layer < 0)
+        snprintf(in, PREFIX, "norm_f.");
+    else if (c->family == MB_FAMILY_MAMBA4REC)
+        snprintf(in, PREFIX, "mamba_layers.%d.LayerNorm.", layer);
+    else
+        snprintf(in, PREFIX, "layers.%d.norm.", layer);
+}
+
+static void ffn_prefix(const mb_config *c, int layer, char in[PREFIX]) {
+    snprintf(in, PREFIX, "%s.%d.ffn.", c->family == MB_FAMILY_MAMBA4REC ? "mamba_layers" : "layers", layer);
+}
+
 static const char *backbone(const mb_config *c) {
+    if (own_names(c))
+        return "";
     if (c->family == MB_FAMILY_CADUCEUS)
         return c->has_head || c->n_labels > 0 ? "caduceus.backbone." : "backbone.";
     return c->family == MB_FAMILY_MAMBA_HF && !c->has_head ? "" : "backbone.";
@@ -171,6 +251,10 @@ static const char *norm_wrapper(const mb_config *c) {
 }
 
 static const char *embedding_prefix(const mb_config *c) {
+    if (c->family == MB_FAMILY_MAMBA4REC)
+        return "item_embedding.";
+    if (c->family == MB_FAMILY_RECMAMBA)
+        return "item_emb.";
     if (c->family == MB_FAMILY_CADUCEUS)
         return c->rcps ? "embeddings.word_embeddings.embedding." : "embeddings.word_embeddings.";
     return c->family == MB_FAMILY_MAMBA_HF ? "embeddings." : "embedding.";
@@ -218,14 +302,24 @@ static void describe(walker *w, const row *r, int layer, int dir) {
 
 static int visit_embedding(walker *w) {
     const mb_config *c = w->c;
+    if (c->input.rows)
+        return MB_OK;
     describe(w, &embedding_row, -1, -1);
     NAME(w->p.name, backbone(c), embedding_prefix(c), "weight");
     if (c->family == MB_FAMILY_MAMBA_SSM)
         NAME(w->p.other[0], backbone(c), "embeddings.weight");
     if (c->family == MB_FAMILY_MAMBA_HF)
         NAME(w->p.other[0], backbone(c), "embedding.weight");
-    if (c->tied_head)
+    if (c->tied_head && !own_names(c))
         NAME(w->p.other[1], head_prefix(c), "weight");
+    return w->visit(w->user, &w->p);
+}
+
+static int visit_positions(walker *w) {
+    if (w->c->input.positions == 0)
+        return MB_OK;
+    describe(w, &positions_row, -1, -1);
+    NAME(w->p.name, w->c->family == MB_FAMILY_RECMAMBA ? "pos_emb." : "position_embedding.", "weight");
     return w->visit(w->user, &w->p);
 }
 
@@ -240,37 +334,56 @@ static int visit_head(walker *w) {
     return w->visit(w->user, &w->p);
 }
 
-static int visit_norm(walker *w, const row *rows, int layer) {
-    char in[32] = "norm_f.";
-    if (layer >= 0)
-        snprintf(in, sizeof in, "layers.%d.norm.", layer);
-    for (int i = 0; i < NORM_ROWS; i++) {
+/* Rows whose names are plain tails of a prefix. */
+static int visit_rows(walker *w, const row *rows, int n, int layer, const char *in) {
+    int rc = MB_OK;
+    for (int i = 0; i < n && rc == MB_OK; i++) {
         if (!is_present(w->c, rows[i].present))
             continue;
         describe(w, &rows[i], layer, -1);
-        NAME(w->p.name, backbone(w->c), in, norm_wrapper(w->c), rows[i].name);
-        int rc = w->visit(w->user, &w->p);
-        if (rc != MB_OK)
-            return rc;
+        NAME(w->p.name, backbone(w->c), in, rows[i].name);
+        rc = w->visit(w->user, &w->p);
     }
-    return MB_OK;
+    return rc;
+}
+
+static int visit_norm(walker *w, const row *rows, int layer) {
+    char in[PREFIX + 16], *end;
+    norm_prefix(w->c, layer, in);
+    end = in + strlen(in);
+    memcpy(end, norm_wrapper(w->c), strlen(norm_wrapper(w->c)) + 1);
+    return visit_rows(w, rows, NORM_ROWS, layer, in);
+}
+
+/* The feed-forward part of a layer and its norm. */
+static int visit_ffn(walker *w, int layer) {
+    const mb_config *c = w->c;
+    char in[PREFIX], norm[PREFIX + 16];
+    if (c->layer.ffn == 0 || layer < c->layer.ffn_from)
+        return MB_OK;
+    ffn_prefix(c, layer, in);
+    snprintf(norm, sizeof norm, "%s%s", in, c->family == MB_FAMILY_MAMBA4REC ? "LayerNorm." : "norm.");
+    int rc = visit_rows(w, ffn_rows, FFN_ROWS, layer, in);
+    if (rc == MB_OK && c->layer.norms != MB_NORM_NOWHERE)
+        rc = visit_rows(w, ffn_norm_rows, NORM_ROWS, layer, norm);
+    return rc;
 }
 
 static int visit_mixer(walker *w, int layer, int dir) {
     static const char *const mambas[2] = {"mamba_fwd.", "mamba_rev."};
     const mb_config *c = w->c;
-    const int caduceus = c->family == MB_FAMILY_CADUCEUS;
+    const int two = c->family == MB_FAMILY_CADUCEUS || c->mixer == MB_MIXER_BIMAMBA1;
     int rows = 0; /* of one direction: the distance of an alias to its origin */
-    char in[48];
+    char in[PREFIX];
     for (int i = 0; i < MIXER_ROWS; i++)
         rows += is_present(c, mixer_rows[i].present);
-    snprintf(in, sizeof in, "layers.%d.mixer.%s", layer, c->rcps ? "submodule." : "");
+    mixer_prefix(c, layer, in);
     for (int i = 0; i < MIXER_ROWS; i++) {
         const row *r = &mixer_rows[i];
         if (!is_present(c, r->present))
             continue;
         describe(w, r, layer, dir);
-        NAME(w->p.name, backbone(c), in, caduceus ? mambas[dir] : "", r->name);
+        NAME(w->p.name, backbone(c), in, two ? mambas[dir] : "", r->name);
         if (r->tied && c->tied_directions && dir == 0)
             NAME(w->p.other[0], backbone(c), in, mambas[1], r->name);
         if (r->tied && c->tied_directions && dir == 1)
@@ -286,12 +399,19 @@ int mb_params_walk(const mb_config *c, int (*visit)(void *user, const mb_param *
     walker w = {.c = c, .visit = visit, .user = user};
     const int directions = c->mixer == MB_MIXER_BIMAMBA1 ? 2 : 1;
     int rc = visit_embedding(&w);
+    if (rc == MB_OK)
+        rc = visit_positions(&w);
+    if (rc == MB_OK && c->input.norm)
+        rc = visit_rows(&w, norm_in_rows, NORM_ROWS, -1, c->family == MB_FAMILY_MAMBA4REC ? "LayerNorm." : "norm_in.");
     for (int layer = 0; layer < c->n_layer && rc == MB_OK; layer++) {
-        rc = visit_norm(&w, norm_rows, layer);
+        if (c->layer.norms != MB_NORM_NOWHERE)
+            rc = visit_norm(&w, norm_rows, layer);
         for (int dir = 0; dir < directions && rc == MB_OK; dir++)
             rc = visit_mixer(&w, layer, dir);
+        if (rc == MB_OK)
+            rc = visit_ffn(&w, layer);
     }
-    if (rc == MB_OK)
+    if (rc == MB_OK && !c->no_final_norm)
         rc = visit_norm(&w, norm_f_rows, -1);
     return rc == MB_OK ? visit_head(&w) : rc;
 }

@@ -5,8 +5,8 @@
 #define MB_PASSES_H
 #include "core/mixer.h"
 
-typedef struct mb_op { /* one layer's phase inside a pass */
-    int layer, phase;
+typedef struct mb_op { /* one mixer's phase inside a pass */
+    int layer, phase; /* layer: place of the mixer in the row that is run */
 } mb_op;
 
 typedef struct mb_pass {
@@ -21,7 +21,7 @@ typedef struct mb_passes {
     mb_op *op;
 } mb_passes;
 
-/* Layers 0 .. n_layer-1; n_layer may be less than the model's (a run that stops early). */
+/* Mixers 0 .. n_layer-1; n_layer may be less than the model's (a run that stops early). */
 int mb_passes_make(mb_passes *p, mb_mixer *const *mixer, int n_layer, mb_err *e) MB_MUST_USE;
 void mb_passes_free(mb_passes *p);
 #endif

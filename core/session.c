@@ -27,8 +27,8 @@ struct mb_session {
 
 static size_t step_scratch(const mb_session *s) {
     size_t most = 0;
-    for (int l = 0; l < s->m->config.n_layer; l++) {
-        const mb_mixer *mixer = s->m->mixer[l];
+    for (int i = 0; i < s->m->blocks; i++) {
+        const mb_mixer *mixer = s->m->mixer[i];
         const size_t n = mixer->class->scratch_floats(mixer, 1);
         most = n > most ? n : most;
     }
@@ -153,6 +153,11 @@ static int check_call(const mb_session *s, const int32_t *token, int64_t n, cons
     if (s->broken)
         return mb_fail(e, MB_FAIL,
                        "an error ended the call before in the middle: reset the session or restore a state");
+    if (s->m->config.input.rows)
+        return mb_fail(e, MB_NOTSUP, "this model has no embedding of tokens, it takes rows");
+    if (s->m->config.input.positions > 0 && n > s->m->config.input.positions - s->position)
+        return mb_fail(e, MB_RANGE, "position %lld is beyond the model's %d", (long long)(s->position + n - 1),
+                       s->m->config.input.positions);
     for (int64_t i = 0; i < n; i++)
         if (token[i] < 0 || token[i] >= V)
             return mb_fail(e, MB_RANGE, "position %lld: token %d is outside the vocabulary of %d",
@@ -194,49 +199,30 @@ int mb_session_feed(mb_session *s, const int32_t *token, int64_t n, const mb_sin
 /* ---- one token ------------------------------------------------------------------------------------------------------
  */
 
-static int norm_row(const mb_session *s, const mbk_ctx *ctx, const float *w, const float *b, float *x, const float *add,
-                    float *y) {
-    const mb_config *c = &s->m->config;
-    const mbk_norm norm = {.L = 1,
-                           .D = c->D,
-                           .kind = c->norm,
-                           .eps = c->eps,
-                           .x = x,
-                           .add = add,
-                           .w = w,
-                           .b = b,
-                           .sum = add ? x : NULL,
-                           .y = y};
-    return s->m->ops->norm_fwd(ctx, &norm);
-}
-
-/* Every worker of the team keeps its own residual (the same numbers), so only products and states are shared. */
-static int step_worker(mb_session *s, int32_t token, const mbk_linear *head, float *logits) {
+/* Every worker of the team keeps its own stream (the same numbers), so only products and states are shared. *hidden:
+ * this worker's row after the last edge. */
+static int step_worker(mb_session *s, int32_t token, const mbk_linear *head, float *logits, const float **hidden) {
     const mb_model *m = s->m;
     mb_worker *w = &s->worker[omp_get_thread_num()];
     mb_step step = {.team = s->team,
                     .worker = omp_get_thread_num(),
                     .workers = omp_get_num_threads(),
                     .position = s->position,
-                    .u = w->u,
                     .out = s->out,
                     .scratch = s->scratch};
     float *x = w->turned;
-    const mbk_embed embed = {
-        .L = 1, .D = m->config.D, .V = m->config.V, .token = &token, .table = m->params->embedding, .out = x};
-    int worst = m->ops->embed_fwd(&w->ctx, &embed), rc;
-    for (int l = 0; l < m->config.n_layer; l++) {
-        const mb_layer_params *p = &m->params->layer[l];
-        rc = norm_row(s, &w->ctx, p->norm_w, p->norm_b, x, l > 0 ? s->out : NULL, w->u);
+    int worst = mb_input_rows(m, &w->ctx, 1, &token, s->position, x), rc;
+    for (int i = 0; i < m->blocks; i++) {
+        rc = mb_edge_arrive(m, i, &w->ctx, 1, x, i > 0 ? s->out : NULL, w->u, &step.u);
         worst = rc != MB_OK ? rc : worst;
-        step.state = s->state + s->carry->first[l];
-        rc = m->mixer[l]->class->step(m->mixer[l], &step);
+        step.state = s->state + s->carry->first[i];
+        rc = m->mixer[i]->class->step(m->mixer[i], &step);
         worst = rc != MB_OK ? rc : worst;
     }
-    rc = norm_row(s, &w->ctx, m->norm_f_w, m->norm_f_b, x, m->config.n_layer > 0 ? s->out : NULL, w->u);
+    rc = mb_edge_arrive(m, m->blocks, &w->ctx, 1, x, m->blocks > 0 ? s->out : NULL, w->u, hidden);
     worst = rc != MB_OK ? rc : worst;
     if (logits) {
-        rc = mb_model_head_step(m, head, step.worker, step.workers, w->u, logits);
+        rc = mb_model_head_step(m, head, step.worker, step.workers, *hidden, logits);
         worst = rc != MB_OK ? rc : worst;
     }
     return worst;
@@ -244,12 +230,16 @@ static int step_worker(mb_session *s, int32_t token, const mbk_linear *head, flo
 
 int mb_session_step(mb_session *s, int32_t token, float *hidden, float *logits, mb_err *e) {
     const mbk_linear *head = NULL;
+    const float *mine = NULL; /* worker 0's hidden row */
     int worst = check_call(s, &token, 1, logits, &head, e);
     if (worst != MB_OK)
         return worst;
 #pragma omp parallel num_threads(s->workers)
     {
-        int rc = step_worker(s, token, head, logits);
+        const float *row = NULL;
+        int rc = step_worker(s, token, head, logits, &row);
+        if (omp_get_thread_num() == 0)
+            mine = row;
         if (rc != MB_OK) {
 #pragma omp critical(mb_session_worst)
             worst = rc;
@@ -260,7 +250,7 @@ int mb_session_step(mb_session *s, int32_t token, float *hidden, float *logits, 
         return mb_fail(e, worst, "position %lld: %s", (long long)s->position, mb_status_words(worst));
     s->position++;
     if (hidden)
-        memcpy(hidden, s->worker[0].u, (size_t)s->m->config.D * sizeof(float));
+        memcpy(hidden, mine, (size_t)s->m->config.D * sizeof(float));
     return MB_OK;
 }
 

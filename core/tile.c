@@ -8,8 +8,8 @@
 
 static size_t widest_saved(const mb_runner *r, int kept) {
     size_t most = 0;
-    for (int l = 0; l < r->n_run; l++) {
-        const mb_mixer *mixer = r->m->mixer[l];
+    for (int i = 0; i < r->n_run; i++) {
+        const mb_mixer *mixer = r->m->mixer[i];
         const size_t s = mixer->class->saved_floats(mixer, kept);
         most = s > most ? s : most;
     }
@@ -23,7 +23,7 @@ int mb_runner_init(mb_runner *r, const mb_model *m, const int *layers, int n_lay
             return mb_fail(e, MB_RANGE, "layer %d is not there (the model has 0..%d, to be given in ascending order)",
                            layers[i], m->config.n_layer);
     MB_ASSERT(n_layers > 0);
-    r->n_run = layers[n_layers - 1];
+    r->n_run = mb_block_of_layer(&m->config, layers[n_layers - 1]);
     int rc = mb_passes_make(&r->passes, m->mixer, r->n_run, e);
     if (rc != MB_OK)
         return rc;
@@ -67,8 +67,8 @@ size_t mb_record_floats(const mb_runner *r) {
 
 static size_t mixer_scratch(const mb_runner *r) {
     size_t most = 0;
-    for (int l = 0; l < r->n_run; l++) {
-        const mb_mixer *mixer = r->m->mixer[l];
+    for (int i = 0; i < r->n_run; i++) {
+        const mb_mixer *mixer = r->m->mixer[i];
         const size_t s = mixer->class->scratch_floats(mixer, r->m->tile);
         most = s > most ? s : most;
     }
@@ -109,9 +109,10 @@ typedef struct piece { /* the tile at work */
     int64_t turn, from; /* from: first row in the lane's own frame */
     int64_t record;     /* tile index */
     int rows;
-    float *x;             /* (rows,D) residual, in its record */
+    float *x;             /* (rows,D) the stream, in its record */
     float *saved;         /* (rows, saved) */
-    const float *pending; /* (rows,D) still to be added to x, or NULL */
+    int edge;             /* where the stream is */
+    const float *pending; /* (rows,D) output of the block before that edge, still to be taken in, or NULL */
     mb_err *e;
 } piece;
 
@@ -125,6 +126,13 @@ static int fail_at(const piece *p, int rc, const char *what) {
     const int64_t first = p->lane->base + first_position(p);
     return mb_fail(p->e, rc, "sequence %d, positions %lld..%lld (from 0): %s", p->lane->index, (long long)first,
                    (long long)(first + p->rows - 1), what);
+}
+
+/* Rows given by the caller. */
+static int read_rows(piece *p) {
+    const mb_sequence *s = p->lane->sequence;
+    const int rc = s->rows(s->user, first_position(p), p->rows, p->x);
+    return rc == MB_OK ? rc : fail_at(p, rc, "reading its rows failed");
 }
 
 static int read_tokens(piece *p) {
@@ -158,41 +166,26 @@ static int begin(piece *p) {
         mb_stream_will_need(stream, p->record + step);
         return mb_stream_load(stream, p->record, p->x, mb_record_floats(p->r), p->e);
     }
-    int rc = read_tokens(p);
+    const int given = p->lane->sequence->rows != NULL;
+    int rc = given ? read_rows(p) : read_tokens(p);
     if (rc != MB_OK)
         return rc;
-    const mbk_embed embed = {.L = p->rows,
-                             .D = m->config.D,
-                             .V = m->config.V,
-                             .token = p->w->token,
-                             .table = m->params->embedding,
-                             .out = p->x};
-    rc = m->ops->embed_fwd(&p->w->ctx, &embed);
-    return rc == MB_OK ? rc : fail_at(p, rc, "a token is outside the vocabulary");
+    rc = mb_input_rows(m, &p->w->ctx, p->rows, given ? NULL : p->w->token, p->lane->base + p->from, p->x);
+    return rc == MB_OK ? rc : fail_at(p, rc, "a token is outside the vocabulary, or a position beyond the model's");
 }
 
-/* y = norm(x + pending); x becomes the sum. */
-static int normalise(piece *p, const float *w, const float *b, float *y) {
-    const mb_config *c = &p->r->m->config;
-    const mbk_norm norm = {.L = p->rows,
-                           .D = c->D,
-                           .kind = c->norm,
-                           .eps = c->eps,
-                           .x = p->x,
-                           .add = p->pending,
-                           .w = w,
-                           .b = b,
-                           .sum = p->pending ? p->x : NULL,
-                           .y = y};
+/* Takes the pending output in. */
+static int settle(piece *p) {
+    const int rc = mb_edge_settle(p->r->m, p->edge, &p->w->ctx, p->rows, p->x, p->pending);
     p->pending = NULL;
-    return p->r->m->ops->norm_fwd(&p->w->ctx, &norm);
+    return rc;
 }
 
-static void settle(piece *p) {
-    const size_t n = (size_t)p->rows * (size_t)p->r->m->config.D;
-    for (size_t i = 0; p->pending && i < n; i++)
-        p->x[i] += p->pending[i];
+/* The stream comes to where the next block begins; *u is what that block's mixer reads. */
+static int arrive(piece *p, const float **u) {
+    const int rc = mb_edge_arrive(p->r->m, p->edge, &p->w->ctx, p->rows, p->x, p->pending, p->w->u, u);
     p->pending = NULL;
+    return rc;
 }
 
 /* Rows of the reverse-complement strand in the order of the forward frame: positions and channels reversed. */
@@ -236,31 +229,46 @@ static int delivers_output(const mb_runner *r, int layer) {
     return r->outputs && layer > 0 && layer < r->m->config.n_layer;
 }
 
-/* Layer l begins: the stream that enters it. */
-static int deliver_stream(piece *p, int layer) {
-    const int tap = tap_of(p->r, layer);
-    if (tap < 0 || delivers_output(p->r, layer))
-        return MB_OK;
-    settle(p);
-    return deliver(p, tap, p->x);
+/* The tap at this edge for the stream itself, or -1. */
+static int stream_tap(const piece *p) {
+    const mb_config *c = &p->r->m->config;
+    const int ended = p->edge == p->r->m->blocks;
+    const mb_block b = ended ? (mb_block){.layer = c->n_layer} : mb_block_at(c, p->edge);
+    return b.ffn || delivers_output(p->r, b.layer) ? -1 : tap_of(p->r, b.layer);
 }
 
-/* Layer l ends: its output. */
-static int deliver_output(piece *p, int layer) {
-    const int tap = tap_of(p->r, layer + 1);
-    return tap >= 0 && delivers_output(p->r, layer + 1) ? deliver(p, tap, p->pending) : MB_OK;
+/* A block begins. The stream is delivered as what flows past the block: with the norm before it, ahead of the norm. */
+static int enter(piece *p, const float **u) {
+    const int tap = stream_tap(p), ahead = p->r->m->config.layer.norms == MB_NORM_BEFORE;
+    int rc = MB_OK;
+    if (tap >= 0 && ahead)
+        rc = settle(p);
+    if (rc == MB_OK && tap >= 0 && ahead)
+        rc = deliver(p, tap, p->x);
+    if (rc == MB_OK && !(ahead && p->edge == p->r->n_run))
+        rc = arrive(p, u);
+    return rc == MB_OK && tap >= 0 && !ahead ? deliver(p, tap, p->x) : rc;
+}
+
+/* The mixer of a layer ends: its output. */
+static int deliver_output(piece *p, const mb_block *b) {
+    const int tap = b->ffn ? -1 : tap_of(p->r, b->layer + 1);
+    return tap >= 0 && delivers_output(p->r, b->layer + 1) ? deliver(p, tap, p->pending) : MB_OK;
 }
 
 static int run_op(piece *p, int i) {
     mb_runner *r = p->r;
     const mb_op *op = &r->passes.op[p->pass->first_op + i];
     const mb_mixer *mixer = r->m->mixer[op->layer];
-    const mb_layer_params *layer = &r->m->params->layer[op->layer];
+    const mb_block block = mb_block_at(&r->m->config, op->layer);
     const int all_kept = r->kept && mixer->class->saved_floats(mixer, 1) > mixer->class->saved_floats(mixer, 0);
-    int rc = op->phase == 0 ? deliver_stream(p, op->layer) : MB_OK;
-    const int needs_u = op->phase == 0 || !all_kept;
-    if (rc == MB_OK && needs_u)
-        rc = normalise(p, layer->norm_w, layer->norm_b, p->w->u);
+    const float *u = NULL;
+    int rc = MB_OK;
+    p->edge = op->layer;
+    if (op->phase == 0)
+        rc = enter(p, &u);
+    else if (!all_kept)
+        rc = mb_edge_again(r->m, p->edge, &p->w->ctx, p->rows, p->x, p->w->u, &u);
     if (rc != MB_OK)
         return rc;
     const mb_mixer_tile tile = {.ctx = &p->w->ctx,
@@ -268,7 +276,7 @@ static int run_op(piece *p, int i) {
                                 .from = p->lane->base + p->from,
                                 .direction = p->pass->direction,
                                 .phase = op->phase,
-                                .u = needs_u ? p->w->u : NULL,
+                                .u = u,
                                 .saved = p->saved,
                                 .kept = all_kept,
                                 .out = p->w->out,
@@ -279,28 +287,31 @@ static int run_op(piece *p, int i) {
         return rc;
     if (rc != MB_OK) {
         (void)fail_at(p, rc, mb_status_words(rc));
-        return mb_err_context(p->e, "layer %d (%s)", op->layer, mixer->class->name);
+        return mb_err_context(p->e, "layer %d (%s)", block.layer, mixer->class->name);
     }
     if (op->phase < mixer->class->phases - 1)
         return MB_OK;
     p->pending = p->w->out;
-    return deliver_output(p, op->layer);
+    p->edge = op->layer + 1;
+    return deliver_output(p, &block);
 }
 
 static int finish(piece *p) {
     mb_runner *r = p->r;
+    const float *u;
     if (p->pass->stores) {
-        settle(p);
-        if (p->x != p->w->record || !p->lane->stream)
-            return MB_OK;
+        int rc = settle(p);
+        if (rc != MB_OK || p->x != p->w->record || !p->lane->stream)
+            return rc;
         return mb_stream_store(p->lane->stream, p->record, p->x, mb_record_floats(r), p->e);
     }
-    if (r->n_run < r->m->config.n_layer)
-        return deliver_stream(p, r->n_run);
-    const int tap = tap_of(r, r->n_run);
+    p->edge = r->n_run;
+    if (r->n_run < r->m->blocks)
+        return enter(p, &u);
+    const int tap = tap_of(r, r->m->config.n_layer);
     MB_ASSERT(tap >= 0);
-    int rc = normalise(p, r->m->norm_f_w, r->m->norm_f_b, p->w->u);
-    return rc == MB_OK ? deliver(p, tap, p->w->u) : rc;
+    int rc = arrive(p, &u);
+    return rc == MB_OK ? deliver(p, tap, u) : rc;
 }
 
 void mb_tile_run(mb_runner *r, mb_worker *w, mb_lane *lane, int pass, int64_t turn) {

@@ -35,7 +35,7 @@ typedef struct mb_lane {
 typedef struct mb_runner {
     const mb_model *m;
     mb_passes passes;
-    int n_run;      /* layers that run */
+    int n_run;      /* blocks that run */
     const int *tap; /* layers to deliver, ascending */
     int n_taps;
     int outputs;  /* taps between layers deliver what the layer before added */

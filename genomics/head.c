@@ -309,12 +309,12 @@ static int run_some(const dna_head *h, const mb_model *m, const dna_alphabet *a,
     uint8_t *other = views == 2 ? mb_malloc((size_t)tokens) : NULL, *next = other;
     int rc = s && (other || views == 1) ? MB_OK : no_memory(e);
     for (int i = 0; rc == MB_OK && i < n; i++) {
-        s[(size_t)i * (size_t)views] =
-            (mb_sequence){piece[i].length, mb_tokens8_read, (void *)(uintptr_t)piece[i].token};
+        s[(size_t)i * (size_t)views] = (mb_sequence){
+            .length = piece[i].length, .read = mb_tokens8_read, .user = (void *)(uintptr_t)piece[i].token};
         if (views == 2) {
             memcpy(next, piece[i].token, (size_t)piece[i].length);
             dna_reverse_tokens(a, next, piece[i].length);
-            s[2 * (size_t)i + 1] = (mb_sequence){piece[i].length, mb_tokens8_read, next};
+            s[2 * (size_t)i + 1] = (mb_sequence){.length = piece[i].length, .read = mb_tokens8_read, .user = next};
             next += piece[i].length;
         }
     }

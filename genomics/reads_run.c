@@ -99,8 +99,8 @@ static int run_pool(const reads_run_options *o, const reads_batch *b, const int6
     for (int i = 0; i < n; i++) {
         const dna_item *item = &b->taken.item[i];
         turn[i] = (turned){o->alphabet, item};
-        seq[i] = (mb_sequence){item->length, mb_tokens8_read, item->token};
-        seq[n + i] = (mb_sequence){item->length, read_turned, &turn[i]};
+        seq[i] = (mb_sequence){.length = item->length, .read = mb_tokens8_read, .user = item->token};
+        seq[n + i] = (mb_sequence){.length = item->length, .read = read_turned, .user = &turn[i]};
     }
     int rc = dna_pool_create(&pool, &o->pool, length, n, &out, e);
     if (rc != MB_OK)

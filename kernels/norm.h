@@ -2,7 +2,7 @@
  *   s = x + add (add may be NULL);  RMS: y = w * s / sqrt(mean(s^2) + eps)
  *   Layer: y = w * (s - mean s) / sqrt(var s + eps) + b  (population variance)
  * x, add, sum, y: (L,D), contiguous. w, b: (D); b may be NULL.
- * sum receives s when not NULL; sum may be x or add itself; y may alias none of the inputs but x when sum is NULL.
+ * sum receives s when not NULL; sum may be x or add itself; y may alias no input but x, and not sum.
  * Sources: Zhang & Sennrich 2019 (RMSNorm); Ba et al. 2016 (LayerNorm). */
 #ifndef MBK_NORM_H
 #define MBK_NORM_H

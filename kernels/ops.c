@@ -12,6 +12,10 @@ const mbk_ops *mbk_ops_ref(void) {
                                 .conv_step = mbk_conv_step_ref,
                                 .conv_bwd = mbk_conv_bwd_ref,
                                 .gate_bwd = mbk_gate_bwd_ref,
+                                .act_fwd = mbk_act_fwd_ref,
+                                .act_bwd = mbk_act_bwd_ref,
+                                .dropout = mbk_dropout_ref,
+                                .sum = mbk_sum_ref,
                                 .xent = mbk_xent_ref,
                                 .adamw = mbk_adamw_ref,
                                 .ema = mbk_ema_ref,
@@ -44,6 +48,10 @@ const char *mbk_ops_hole(const mbk_ops *ops) {
     HOLE(conv_step);
     HOLE(conv_bwd);
     HOLE(gate_bwd);
+    HOLE(act_fwd);
+    HOLE(act_bwd);
+    HOLE(dropout);
+    HOLE(sum);
     HOLE(xent);
     HOLE(adamw);
     HOLE(ema);

@@ -1,7 +1,9 @@
 /* The table of operations of one device. A table is complete or refused at start: nothing falls back silently. */
 #ifndef MBK_OPS_H
 #define MBK_OPS_H
+#include "kernels/act.h"
 #include "kernels/conv1d.h"
+#include "kernels/dropout.h"
 #include "kernels/embed.h"
 #include "kernels/gate.h"
 #include "kernels/gemm.h"
@@ -9,6 +11,7 @@
 #include "kernels/norm.h"
 #include "kernels/optim.h"
 #include "kernels/scan.h"
+#include "kernels/sum.h"
 #include "kernels/xent.h"
 
 typedef struct mbk_ops {
@@ -21,6 +24,10 @@ typedef struct mbk_ops {
     mbk_conv_fn *conv_fwd, *conv_step;
     mbk_conv_bwd_fn *conv_bwd;
     mbk_gate_bwd_fn *gate_bwd;
+    mbk_act_fn *act_fwd;
+    mbk_act_bwd_fn *act_bwd;
+    mbk_dropout_fn *dropout;
+    mbk_sum_fn *sum;
     mbk_xent_fn *xent;
     mbk_adamw_fn *adamw;
     mbk_ema_fn *ema;

@@ -14,6 +14,10 @@
     mbk_conv_fn mbk_conv_fwd_##isa_, mbk_conv_step_##isa_;                                                             \
     mbk_conv_bwd_fn mbk_conv_bwd_##isa_;                                                                               \
     mbk_gate_bwd_fn mbk_gate_bwd_##isa_;                                                                               \
+    mbk_act_fn mbk_act_fwd_##isa_;                                                                                     \
+    mbk_act_bwd_fn mbk_act_bwd_##isa_;                                                                                 \
+    mbk_dropout_fn mbk_dropout_##isa_;                                                                                 \
+    mbk_sum_fn mbk_sum_##isa_;                                                                                         \
     mbk_xent_fn mbk_xent_##isa_;                                                                                       \
     mbk_adamw_fn mbk_adamw_##isa_;                                                                                     \
     mbk_ema_fn mbk_ema_##isa_;                                                                                         \
@@ -33,6 +37,10 @@
      .conv_step = mbk_conv_step_##isa_,                                                                                \
      .conv_bwd = mbk_conv_bwd_##isa_,                                                                                  \
      .gate_bwd = mbk_gate_bwd_##isa_,                                                                                  \
+     .act_fwd = mbk_act_fwd_##isa_,                                                                                    \
+     .act_bwd = mbk_act_bwd_##isa_,                                                                                    \
+     .dropout = mbk_dropout_##isa_,                                                                                    \
+     .sum = mbk_sum_##isa_,                                                                                            \
      .xent = mbk_xent_##isa_,                                                                                          \
      .adamw = mbk_adamw_##isa_,                                                                                        \
      .ema = mbk_ema_##isa_,                                                                                            \
@@ -139,6 +147,10 @@ DISPATCH(conv_fwd, mbk_conv, conv_fwd)
 DISPATCH(conv_step, mbk_conv, conv_step)
 DISPATCH(conv_bwd, mbk_conv_bwd, conv_bwd)
 DISPATCH(gate_bwd, mbk_gate_bwd, gate_bwd)
+DISPATCH(act_fwd, mbk_act, act_fwd)
+DISPATCH(act_bwd, mbk_act_bwd, act_bwd)
+DISPATCH(dropout, mbk_dropout, dropout)
+DISPATCH(sum, mbk_sum, sum)
 DISPATCH(xent, mbk_xent, xent)
 DISPATCH(adamw, mbk_adamw, adamw)
 DISPATCH(ema, mbk_ema, ema)

@@ -1,6 +1,6 @@
 /* See verify.h. Recorded tensors known here: input_ids, labels, loss_weights (inputs); hidden.{i} (hidden_states[i] of
- * the original), last_hidden_state, logits, loss, weighted_loss (outputs). Anything else is reported as not checked. */
-#include "pipelines/verify.h"
+ * the original), last_hidden_state, logits, loss, weighted_loss (outputs); those of recommenders in verify_items.c.
+ * Anything else is reported as not checked. */
 
 #include <math.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 
 #include "core/forward.h"
 #include "core/mem.h"
+#include "pipelines/verify_internal.h"
 
 typedef struct verifier {
     const mb_model *m;
@@ -28,14 +29,18 @@ typedef struct verifier {
     double loss, loss_n, weighted, weighted_n;
 } verifier;
 
-static int line_of(const verifier *v, const char *name) {
-    for (int i = 0; i < v->report->n; i++)
-        if (strcmp(v->report->line[i].name, name) == 0)
+int verify_line_of(const verify_report *r, const char *name) {
+    for (int i = 0; i < r->n; i++)
+        if (strcmp(r->line[i].name, name) == 0)
             return i;
     return -1;
 }
 
-static void compare(verify_line *l, int64_t at, double got, double want) {
+static int line_of(const verifier *v, const char *name) {
+    return verify_line_of(v->report, name);
+}
+
+void verify_compare(verify_line *l, int64_t at, double got, double want) {
     const double scale = fabs(want) > l->rms ? fabs(want) : l->rms;
     double error = scale > 0 ? fabs(got - want) / scale : fabs(got - want);
     if (!(error >= 0))
@@ -49,13 +54,13 @@ static void compare(verify_line *l, int64_t at, double got, double want) {
     }
 }
 
-static int check_shape(const mb_tensor *t, int ndim, const int64_t *shape, mb_err *e) {
+int verify_check_shape(const mb_tensor *t, int ndim, const int64_t *shape, mb_err *e) {
     int same = t->ndim == ndim;
     for (int i = 0; same && i < ndim; i++)
         same = t->shape[i] == shape[i];
     if (same)
         return MB_OK;
-    return mb_fail(e, MB_FORMAT, "io.safetensors: %s has not the shape that input_ids and config.json call for",
+    return mb_fail(e, MB_FORMAT, "io.safetensors: %s has not the shape that the inputs and config.json call for",
                    t->name);
 }
 
@@ -123,7 +128,7 @@ static int choose_layers(verifier *v, mb_err *e) {
         char name[32];
         snprintf(name, sizeof name, "hidden.%d", l);
         const int line = line_of(v, name);
-        if (line >= 0 && check_shape(mb_weights_at(v->io, line), 3, shape, e) != MB_OK)
+        if (line >= 0 && verify_check_shape(mb_weights_at(v->io, line), 3, shape, e) != MB_OK)
             return MB_FORMAT;
         if (line < 0 && l < n)
             continue;
@@ -131,7 +136,7 @@ static int choose_layers(verifier *v, mb_err *e) {
         v->layer_line[v->n_layers++] = line;
     }
     const int last = line_of(v, "last_hidden_state");
-    return last >= 0 ? check_shape(mb_weights_at(v->io, last), 3, shape, e) : MB_OK;
+    return last >= 0 ? verify_check_shape(mb_weights_at(v->io, last), 3, shape, e) : MB_OK;
 }
 
 /* ---- the run --------------------------------------------------------------------------------------------------------
@@ -146,7 +151,7 @@ static void compare_rows(verifier *v, const mb_rows *r, int line) {
         const int64_t at = (v->b * v->L + r->from + i) * v->width + r->column;
         mb_tensor_to_f64(t, at, D, want);
         for (int64_t c = 0; c < D; c++)
-            compare(l, at + c, r->row[i * D + c], want[c]);
+            verify_compare(l, at + c, r->row[i * D + c], want[c]);
     }
 }
 
@@ -165,7 +170,7 @@ static int take_rows(void *user, const mb_rows *r, mb_err *e) {
     return mb_head_logits(v->m, r, v->share[r->strand] + r->from * v->V, 0, e);
 }
 
-static double cross_entropy(const float *logits, int64_t V, int64_t target) {
+double verify_cross_entropy(const float *logits, int64_t V, int64_t target) {
     double most = -INFINITY, sum = 0;
     for (int64_t i = 0; i < V; i++)
         most = logits[i] > most ? logits[i] : most;
@@ -178,9 +183,9 @@ static double cross_entropy(const float *logits, int64_t V, int64_t target) {
 static int add_losses(verifier *v, mb_err *e) {
     const mb_tensor *labels = mb_weights_find(v->io, "labels"), *weights = mb_weights_find(v->io, "loss_weights");
     const int64_t shape[2] = {v->B, v->L}, ignored = mb_model_config(v->m)->family == MB_FAMILY_CADUCEUS ? 4 : -1;
-    if (labels && check_shape(labels, 2, shape, e) != MB_OK)
+    if (labels && verify_check_shape(labels, 2, shape, e) != MB_OK)
         return MB_FORMAT;
-    if (weights && check_shape(weights, 2, shape, e) != MB_OK)
+    if (weights && verify_check_shape(weights, 2, shape, e) != MB_OK)
         return MB_FORMAT;
     for (int64_t t = 0; t < v->L - (labels ? 0 : 1); t++) {
         int64_t target = v->ids[v->b * v->L + t + (labels ? 0 : 1)];
@@ -193,7 +198,7 @@ static int add_losses(verifier *v, mb_err *e) {
             return mb_fail(e, MB_FORMAT, "io.safetensors: a label is outside the vocabulary");
         if (weights)
             mb_tensor_to_f64(weights, v->b * v->L + t, 1, &w);
-        const double ce = cross_entropy(v->share[0] + t * v->V, v->V, target);
+        const double ce = verify_cross_entropy(v->share[0] + t * v->V, v->V, target);
         v->loss += ce;
         v->loss_n += 1;
         v->weighted += w * ce;
@@ -210,12 +215,12 @@ static int compare_logits(verifier *v, mb_err *e) {
     if (line < 0)
         return MB_OK;
     const mb_tensor *t = mb_weights_at(v->io, line);
-    if (check_shape(t, 3, shape, e) != MB_OK)
+    if (verify_check_shape(t, 3, shape, e) != MB_OK)
         return MB_FORMAT;
     for (int64_t i = 0; i < n; i++) {
         double want;
         mb_tensor_to_f64(t, v->b * n + i, 1, &want);
-        compare(&v->report->line[line], v->b * n + i, v->share[0][i], want);
+        verify_compare(&v->report->line[line], v->b * n + i, v->share[0][i], want);
     }
     return MB_OK;
 }
@@ -241,7 +246,7 @@ static void merge_parts(verifier *v) {
         for (int i = 0; i < v->report->n; i++) {
             const verify_line *p = &v->part[(size_t)w * (size_t)v->report->n + (size_t)i];
             if (p->checked && p->at >= 0)
-                compare(&v->report->line[i], p->at, p->got, p->want);
+                verify_compare(&v->report->line[i], p->at, p->got, p->want);
         }
 }
 
@@ -258,7 +263,7 @@ static void finish_report(verifier *v) {
         if (line < 0 || !mb_model_config(v->m)->has_head)
             continue;
         mb_tensor_to_f64(mb_weights_at(v->io, line), 0, 1, &want);
-        compare(&r->line[line], 0, loss[i].sum / loss[i].n, want);
+        verify_compare(&r->line[line], 0, loss[i].sum / loss[i].n, want);
     }
     for (int i = 0; i < r->n; i++) {
         const char *name = r->line[i].name;
@@ -272,6 +277,12 @@ int verify_run(verify_report *report, const mb_model *m, const mb_weights *io, i
     verifier v = {.m = m, .io = io, .report = report, .threads = threads};
     *report = (verify_report){0};
     int rc = open_report(&v, e);
+    if (rc == MB_OK && line_of(&v, "item_seq") >= 0) {
+        rc = verify_items(report, m, io, threads, e);
+        if (rc != MB_OK)
+            verify_free(report);
+        return rc;
+    }
     if (rc == MB_OK)
         rc = read_inputs(&v, e);
     if (rc == MB_OK)

@@ -19,7 +19,7 @@ struct rec_model {
     int32_t n_items;
     rec_model_options o;
     int64_t window; /* 0: whole histories */
-    char *folder;
+    char *folder, *items_path;
 };
 
 /* ---- opening --------------------------------------------------------------------------------------------------------
@@ -103,8 +103,8 @@ static int open_items(rec_model *m, const char *folder, mb_err *e) {
         rc = rec_items_read(&m->items, items, e);
     if (rc == MB_OK && mb_file_exists(rule))
         rc = read_rule(m, rule, e);
+    m->items_path = items;
     mb_free(home);
-    mb_free(items);
     mb_free(rule);
     return rc;
 }
@@ -155,6 +155,7 @@ void rec_model_close(rec_model *m) {
         mb_model_destroy(m->engine);
     rec_items_fini(&m->items);
     mb_free(m->folder);
+    mb_free(m->items_path);
     mb_free(m);
 }
 
@@ -172,6 +173,10 @@ int64_t rec_model_window(const rec_model *m) {
 
 const char *rec_model_folder(const rec_model *m) {
     return m->folder ? m->folder : "";
+}
+
+const char *rec_model_items_path(const rec_model *m) {
+    return m->items_path ? m->items_path : "";
 }
 
 rec_id rec_model_item_id(const rec_model *m, int32_t item) {

@@ -27,6 +27,7 @@ mb_model *rec_model_engine(const rec_model *m);
 int32_t rec_model_items(const rec_model *m);
 int64_t rec_model_window(const rec_model *m); /* 0: whole histories */
 const char *rec_model_folder(const rec_model *m);
+const char *rec_model_items_path(const rec_model *m); /* the file that names its items */
 /* Not of a borrowed model. */
 rec_id rec_model_item_id(const rec_model *m, int32_t item);
 int32_t rec_model_find_item(const rec_model *m, const char *text, int n); /* 0: none */

@@ -1,9 +1,7 @@
 /* See use.h. */
 #include "recsys/use.h"
 
-#include "core/file.h"
 #include "core/log.h"
-#include "core/mem.h"
 
 int rec_use_open(rec_model **out, const rec_use_values *v, const mb_run *run, mb_err *e) {
     const rec_model_options o = {.device = run->globals.device,
@@ -18,13 +16,8 @@ int rec_use_open(rec_model **out, const rec_use_values *v, const mb_run *run, mb
 }
 
 int rec_use_note(const rec_model *m, mb_provenance *p, mb_err *e) {
-    char *items = mb_path_join(rec_model_folder(m), "items.txt");
-    int rc = items ? mb_provenance_file(p, "model", mb_model_weights_path(rec_model_engine(m)), e)
-                   : mb_fail(e, MB_NOMEM, "no memory for a path");
-    if (rc == MB_OK)
-        rc = mb_provenance_file(p, "model", items, e);
-    mb_free(items);
-    return rc;
+    int rc = mb_provenance_file(p, "model", mb_model_weights_path(rec_model_engine(m)), e);
+    return rc == MB_OK ? mb_provenance_file(p, "model", rec_model_items_path(m), e) : rc;
 }
 
 void rec_use_warn(const rec_model *m, const rec_log *l, const int32_t *map) {

@@ -182,6 +182,56 @@ static void files(void **state) {
     assert_non_null(strstr(e.text, "g/config.json: no such file"));
 }
 
+static void mamba4rec(void **state) {
+    (void)state;
+    read_text("{\"hidden_size\":64,\"num_layers\":1,\"n_items\":3417,\"loss_type\":\"CE\",\"dropout_prob\":0.2,"
+              "\"d_state\":32,\"d_conv\":4,\"expand\":2}");
+    assert_true(c.family == MB_FAMILY_MAMBA4REC && c.mixer == MB_MIXER_MAMBA1 && mb_family_recommends(c.family));
+    assert_true(c.D == 64 && c.E == 128 && c.N == 32 && c.K == 4 && c.R == 4 && c.V == 3417 && c.n_layer == 1);
+    assert_true(c.norm == MBK_NORM_LAYER && c.eps == 1e-12F && c.no_final_norm && c.has_head && c.tied_head);
+    assert_true(c.layer.norms == MB_NORM_AFTER && c.layer.bare && c.layer.ffn == 256 && c.layer.act == MBK_ACT_GELU);
+    assert_true(c.input.norm && c.input.pads && c.input.scale == 0 && c.input.positions == 0 && c.pad_token == 0);
+    assert_true(c.dropout == 0.2F && !c.bpr && c.init.rule == MB_INIT_FAMILY);
+    survives();
+    read_text("{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":2,\"n_items\":5,\"loss_type\":\"BPR\","
+              "\"init\":\"mamba\",\"dropout_prob\":0,\"dt_rank\":3,\"layer_norm_eps\":1e-6}");
+    assert_true(!c.layer.bare && c.bpr && c.N == 32 && c.R == 3 && c.eps == 1e-6F && c.init.rule == MB_INIT_MAMBA);
+    survives();
+    read_text(
+        "{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":5,\"residual\":\"always\"}");
+    assert_true(!c.layer.bare && c.dropout == 0.2F);
+    survives();
+}
+
+static void recmamba(void **state) {
+    (void)state;
+    read_text("{\"model_type\":\"recmamba\",\"item_num\":40,\"maxlen\":2000,\"hidden_units\":16,\"dropout_rate\":0.1}");
+    assert_true(c.family == MB_FAMILY_RECMAMBA && c.V == 41 && c.D == 16 && c.n_layer == 1 &&
+                c.input.positions == 2000);
+    assert_true(c.input.scale == 4 && c.layer.norms == MB_NORM_NOWHERE && c.layer.bare && c.layer.ffn == 0);
+    assert_true(c.no_final_norm && !c.input.norm && c.layer.undropped && c.dropout == 0.1F);
+    survives();
+}
+
+/* What belongs to no original: an encoder of rows, both ways, norms after, as time series want it. */
+static void own(void **state) {
+    (void)state;
+    read_text("{\"model_type\":\"seqmamba\",\"d_model\":16,\"n_layer\":2,\"input\":\"rows\",\"directions\":\"add\","
+              "\"norms\":\"after\",\"rms_norm\":false,\"ffn_width\":24,\"activation\":\"relu\",\"dropout\":0.1,"
+              "\"ssm_cfg\":{\"d_state\":2,\"d_conv\":2,\"expand\":1}}");
+    assert_true(c.family == MB_FAMILY_SEQMAMBA && c.mixer == MB_MIXER_BIMAMBA1 && c.input.rows && c.V == 0);
+    assert_true(c.layer.norms == MB_NORM_AFTER && !c.layer.bare && c.layer.ffn == 24 && c.layer.act == MBK_ACT_RELU);
+    assert_true(!c.has_head && !c.no_final_norm && c.E == 16 && c.N == 2 && c.K == 2 && !c.tied_directions);
+    survives();
+    read_text("{\"model_type\":\"seqmamba\",\"d_model\":16,\"n_layer\":5,\"vocab_size\":9,\"norms\":\"none\","
+              "\"final_norm\":false,\"ffn_width\":7,\"ffn_from\":4,\"positions\":12,\"input_scale\":3,\"pads\":true,"
+              "\"residual\":false,\"mixer_dropout\":false,\"head\":\"own\",\"input_norm\":true}");
+    assert_true(c.layer.norms == MB_NORM_NOWHERE && c.no_final_norm && c.layer.ffn_from == 4 && c.layer.undropped);
+    assert_true(c.input.positions == 12 && c.input.scale == 3 && c.input.pads && c.input.norm && c.layer.bare);
+    assert_true(c.has_head && !c.tied_head && c.V == 9);
+    survives();
+}
+
 static void goldens(void **state) {
     (void)state;
     static const struct {
@@ -201,9 +251,9 @@ static void goldens(void **state) {
                {"mamba2_lm_groups_mlp", MB_NOTSUP, "d_intermediate: feed-forward layers are not supported"},
                {"mamba3_siso_lm", MB_NOTSUP, "ssm_cfg.layer: Mamba-3 models are not supported by this version"},
                {"mamba3_siso_lm_norm", MB_NOTSUP, "Mamba-3"},
-               {"mamba4rec_1layer_bpr", MB_NOTSUP, "Mamba4Rec models are not supported by this version"},
-               {"mamba4rec_1layer_ce", MB_NOTSUP, "Mamba4Rec"},
-               {"mamba4rec_2layer_ce", MB_NOTSUP, "Mamba4Rec"},
+               {"mamba4rec_1layer_bpr", MB_OK, ""},
+               {"mamba4rec_1layer_ce", MB_OK, ""},
+               {"mamba4rec_2layer_ce", MB_OK, ""},
                {"s_mamba", MB_NOTSUP, "S-Mamba models are not supported by this version"}};
     if (!shared_dir()) {
         printf("SKIP: no shared data (set SEQMAMBA_SHARED)\n");
@@ -240,6 +290,26 @@ static void wrong_values(void **state) {
         {"{\"a\":1,\"a\":2}", MB_FORMAT, "duplicate"},
         {"{}", MB_FORMAT, "model_type: is missing"},
         {"{\"model_type\":7}", MB_FORMAT, "model_type: is not a text"},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1}", MB_FORMAT, "n_items: is missing"},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"loss_type\":\"L2\"}",
+         MB_FORMAT, "\"L2\" is neither \"CE\" nor \"BPR\""},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"init\":\"x\"}", MB_FORMAT,
+         "\"x\" is neither \"mamba4rec\" nor \"mamba\""},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"dropout_prob\":1}", MB_RANGE,
+         "dropout_prob: 1 is outside"},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"residual\":\"no\"}",
+         MB_FORMAT, "residual: \"no\" is neither"},
+        {"{\"model_type\":\"recmamba\",\"item_num\":4}", MB_FORMAT, "maxlen: is missing"},
+        {"{\"model_type\":\"recmamba\",\"maxlen\":4}", MB_FORMAT, "item_num: is missing"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1}", MB_FORMAT, "vocab_size: is missing"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"norms\":\"over\"}", MB_FORMAT,
+         "norms: \"over\" is not one of before, after, none"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"input_norm\":true}", MB_RANGE,
+         "cannot be put together"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"ffn_from\":1}", MB_RANGE,
+         "cannot be put together"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"input\":\"rows\",\"head\":\"tied\"}", MB_RANGE,
+         "cannot be put together"},
         {"{\"model_type\":\"bert\"}", MB_NOTSUP, "\"bert\" is not a model this version runs"},
         {"{\"model_type\":\"falcon_mamba\"}", MB_NOTSUP, "Falcon-Mamba"},
         {"{\"model_type\":\"caduceus\",\"n_layer\":1,\"vocab_size\":4}", MB_FORMAT, "d_model: is missing"},
@@ -354,10 +424,17 @@ static void damage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(caduceus),     cmocka_unit_test(plant_caduceus),
-        cmocka_unit_test(state_spaces), cmocka_unit_test(transformers),
-        cmocka_unit_test(files),        cmocka_unit_test(goldens),
-        cmocka_unit_test(wrong_values), cmocka_unit_test(made_by_programs),
+        cmocka_unit_test(caduceus),
+        cmocka_unit_test(plant_caduceus),
+        cmocka_unit_test(state_spaces),
+        cmocka_unit_test(transformers),
+        cmocka_unit_test(files),
+        cmocka_unit_test(mamba4rec),
+        cmocka_unit_test(recmamba),
+        cmocka_unit_test(own),
+        cmocka_unit_test(goldens),
+        cmocka_unit_test(wrong_values),
+        cmocka_unit_test(made_by_programs),
         cmocka_unit_test(damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

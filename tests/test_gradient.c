@@ -664,7 +664,7 @@ static void carried_is_whole(void **state) {
                 memcpy(token + i * PIECE, p.token + whole[0] * i + k * PIECE, PIECE * sizeof *token);
                 memcpy(target + i * PIECE, p.target + whole[0] * i + k * PIECE, PIECE * sizeof *target);
             }
-            const mb_batch b = {2, piece, token, 1, k > 0};
+            const mb_batch b = {.n = 2, .length = piece, .token = token, .carries = 1, .continues = k > 0};
             const mb_lm_targets t = {target, NULL, IGNORE};
             mb_lm_result r = {0};
             assert_int_equal(mb_gradient_forward(cut, &b, &e), MB_OK);
@@ -683,7 +683,7 @@ static void carried_is_whole(void **state) {
             assert_int_equal(mb_gradient_set_carried(cut, copy, n, &e), MB_OK);
             mb_free(copy);
         }
-        const mb_batch fewer = {1, piece, p.token, 1, 1};
+        const mb_batch fewer = {.n = 1, .length = piece, .token = p.token, .carries = 1, .continues = 1};
         assert_int_equal(mb_gradient_forward(cut, &fewer, &e), MB_RANGE);
         mb_err_clear(&e);
         mb_gradient_destroy(one);
@@ -701,7 +701,7 @@ static void both_ways_carry_nothing(void **state) {
     mb_model *m = model_shaken(&c, NULL);
     problem p = random_problem(&c, &length, 1, 3);
     mb_gradient *g = open_gradient(&c, copy_of(m), NULL, 1, 0);
-    const mb_batch b = {1, &length, p.token, 1, 0};
+    const mb_batch b = {.n = 1, .length = &length, .token = p.token, .carries = 1};
     assert_int_equal(mb_gradient_forward(g, &b, &e), MB_NOTSUP);
     mb_gradient_destroy(g);
     free_problem(&p);

@@ -193,7 +193,7 @@ static void run_anywhere(const bench *k, int views, const int32_t *token, double
     mb_sequence s[N];
     const mb_forward_options o = {.threads = 2, .memory = 300000};
     for (int i = 0; i < k->n; token += k->length[i++])
-        s[i] = (mb_sequence){k->length[i], mb_tokens_read, (void *)(uintptr_t)token};
+        s[i] = (mb_sequence){.length = k->length[i], .read = mb_tokens_read, .user = (void *)(uintptr_t)token};
     if (mb_pool_run(mb_gradient_model(k->g), &k->h, s, k->n, views, &o, z, &error))
         fail_msg("%s", error.text);
 }
