@@ -13,8 +13,7 @@ rec_id rec_items_id(const rec_items *items, int32_t item) {
 }
 
 int32_t rec_items_find(const rec_items *items, const char *text, int n) {
-    const rec_table t = rec_names_table(&items->names);
-    return rec_table_find(&t, text, n) + 1;
+    return rec_names_find(&items->names, text, (size_t)n) + 1;
 }
 
 /* ---- a line ---------------------------------------------------------------------------------------------------------
@@ -133,7 +132,7 @@ static int take_file(rec_items *items, const char *data, size_t size, const char
     mb_free(scratch);
     if (rc == MB_OK && items->n == 0)
         return mb_fail(e, MB_FORMAT, "%s: holds no items", path);
-    const rec_table t = rec_names_table(&items->names);
+    const rec_table t = {.n = items->names.n, .at = items->names.at, .text = items->names.text};
     return rc == MB_OK ? rec_table_digest(&t, items->digest, e) : rc;
 }
 
