@@ -2,6 +2,7 @@
  * the figures go. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,7 +282,7 @@ static int judge(job *j, const rec_scorer *s, double building, mb_err *e) {
 static int judge_floor(job *j, int kind, mb_err *e) {
     const rec_floor_options o = {.threads = (int)j->run->globals.threads,
                                  .k = (int)j->v->knn_k,
-                                 .half = j->v->knn_half,
+                                 .half = j->v->knn_half > 0 ? j->v->knn_half : INFINITY,
                                  .window = j->v->knn_window,
                                  .stop = mb_cli_stop()};
     rec_floor *f = NULL;
