@@ -121,10 +121,11 @@ const char rec_train_details[] =
     "items of the history left out, beside counting baselines, and the fingerprint of the split: two programs that "
     "print the same fingerprint were tested on the same events.\n"
     "\n"
-    "  recmamba train recsys/data/ratings.csv -o build/movies --epochs 2\n"
-    "  recmamba recommend recsys/data/ratings.csv -m build/movies -k 10 -o build/top.jsonl\n"
+    "  recmamba train recsys/data/ml-latest-small.csv.gz -o build/movies --min-user 5 --min-item 5 --epochs 20 --batch-positions 1024 "
+    "--rate 3e-3\n"
+    "  recmamba recommend recsys/data/ml-latest-small.csv.gz -m build/movies -k 10 -o build/top.jsonl\n"
     "\n"
-    "RecBole's way, for comparison (slow):\n"
+    "RecBole's way, for comparison (slow: every event has a window of its own):\n"
     "\n"
-    "  recmamba train ml-1m.inter -o ml1m --mode windows --batch 2048 --early-stop recbole --epochs 300 "
-    "--time-sort recbole_f32";
+    "  recmamba train recsys/data/ml-latest-small.csv.gz -o build/recbole --min-user 5 --min-item 5 --mode windows "
+    "--batch 2048 --early-stop recbole --epochs 2 --time-sort recbole_f32";
