@@ -350,8 +350,7 @@ int rec_build(rec_sink *k, rec_intake *in, const char *recipe, mb_err *e) {
     builder b = {.in = in, .k = k};
     if (rec_spool_count(in->spool) == 0)
         return mb_fail(e, MB_FORMAT, in->counts.events ? "the filters leave no event" : "the input holds no event");
-    const rec_table items = rec_names_table(&in->item);
-    int rc = rec_item_names_read(&b.names, in->o->item_names, &items, e);
+    int rc = rec_item_names_read(&b.names, in->o->item_names, &in->item, e);
     if (rc == MB_OK)
         rc = number_all(&b, e);
     if (rc == MB_OK) {

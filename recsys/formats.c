@@ -296,8 +296,20 @@ static int recognise_words(rec_layout *l, const glance *g, const rec_text *t, mb
     return MB_OK;
 }
 
+/* Whether the lines are identifiers apart by blanks: letters, digits and what holds these together. Prose, which ends
+ * words by points, is asked for by name if it is a log at all. */
 static int is_words(const glance *g) {
-    return !contains(g->line[0], ",") && !contains(g->line[0], ";") && !contains(g->line[0], "|");
+    for (int i = 0; i < g->n; i++) {
+        const rec_span s = g->line[i];
+        for (size_t k = 0; k < s.n; k++) {
+            const unsigned char c = (unsigned char)s.at[k];
+            const int last = k + 1 == s.n || s.at[k + 1] == ' ' || s.at[k + 1] == '\t';
+            if (!(c >= 0x80 || (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
+                  (c && strchr(last ? " \t_" : " \t_-.:@/#+=", c))))
+                return 0;
+        }
+    }
+    return 1;
 }
 
 static int recognise_text(rec_layout *l, const glance *g, const rec_columns *c, const rec_text *t, mb_err *e) {
@@ -313,8 +325,9 @@ static int recognise_text(rec_layout *l, const glance *g, const rec_columns *c, 
         l->format = REC_FORMAT_BLOCKS;
     if (l->format)
         return MB_OK;
+    /* Named or numbered columns make it a table; whether they are there is seen when its first line is read. */
     for (const char *d = DELIMITER; *d; d++)
-        if (memchr(first.at, *d, first.n) && (all_numbers(c) || has_names(g, *d, c))) {
+        if (memchr(first.at, *d, first.n) && (c->name[REC_USER] || c->name[REC_ITEM] || has_names(g, *d, c))) {
             l->format = *d == '\t' ? REC_FORMAT_TSV : REC_FORMAT_CSV;
             return MB_OK;
         }
@@ -322,7 +335,7 @@ static int recognise_text(rec_layout *l, const glance *g, const rec_columns *c, 
         return recognise_words(l, g, t, e);
     return mb_fail(e, MB_FORMAT,
                    "%s:1: this form is not known: a table needs a line of names with a user and an item among them, or "
-                   "--columns user=NAME,item=NAME (or numbers: user=1,item=2)",
+                   "--columns user=NAME,item=NAME (or numbers: user=1,item=2); --format says what it is otherwise",
                    t->name);
 }
 

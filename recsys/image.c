@@ -222,7 +222,7 @@ static int check_sections(const checker *c) {
 }
 
 static rec_table table(const checker *c, int k, int32_t n) {
-    return (rec_table){n, section(c, k), section(c, k + 1), section(c, k + 2), n ? rec_slots(n) : 0};
+    return (rec_table){n, section(c, k), section(c, k + 1), section(c, k + 2)};
 }
 
 int rec_image_attach(rec_log *l, const void *image, size_t bytes, int verify, const char *path, mb_err *e) {

@@ -57,7 +57,7 @@ static int find_names(rec_rows *r, int *item, int *name, mb_err *e) {
     return rc;
 }
 
-static int read_rows(rec_item_names *names, rec_rows *r, const rec_table *items, mb_err *e) {
+static int read_rows(rec_item_names *names, rec_rows *r, const rec_names *items, mb_err *e) {
     int item, name, more = 1;
     int64_t malformed = 0;
     int rc = find_names(r, &item, &name, e);
@@ -67,7 +67,7 @@ static int read_rows(rec_item_names *names, rec_rows *r, const rec_table *items,
             malformed++;
             continue;
         }
-        const int32_t k = rec_table_find(items, r->field[item].at, (int64_t)r->field[item].n);
+        const int32_t k = rec_names_find(items, r->field[item].at, r->field[item].n);
         if (k >= 0 && names->bytes[k] == 0 && r->field[name].n)
             rc = add(names, k, r->field[name], e);
     }
@@ -76,14 +76,14 @@ static int read_rows(rec_item_names *names, rec_rows *r, const rec_table *items,
     return rc;
 }
 
-static int begin(rec_item_names *names, const rec_table *items, mb_err *e) {
+static int begin(rec_item_names *names, const rec_names *items, mb_err *e) {
     names->n = items->n;
     names->from = mb_calloc((size_t)items->n, sizeof *names->from);
     names->bytes = mb_calloc((size_t)items->n, sizeof *names->bytes);
     return names->from && names->bytes ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for the names of items");
 }
 
-int rec_item_names_read(rec_item_names *names, const char *path, const rec_table *items, mb_err *e) {
+int rec_item_names_read(rec_item_names *names, const char *path, const rec_names *items, mb_err *e) {
     rec_text t;
     rec_rows r = {0};
     const char *look;

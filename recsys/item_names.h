@@ -12,6 +12,6 @@ typedef struct rec_item_names {
 } rec_item_names;
 
 /* path: NULL = nothing is named. Rows of items that are not in the table are passed over. */
-int rec_item_names_read(rec_item_names *names, const char *path, const rec_table *items, mb_err *e) MB_MUST_USE;
+int rec_item_names_read(rec_item_names *names, const char *path, const rec_names *items, mb_err *e) MB_MUST_USE;
 void rec_item_names_free(rec_item_names *names);
 #endif

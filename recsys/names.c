@@ -51,7 +51,7 @@ void rec_table_index(const rec_table *t, uint64_t *slot) {
 }
 
 static int32_t find(const rec_table *t, uint64_t h, const char *text, int64_t n) {
-    const uint64_t slots = (uint64_t)t->slots, mask = slots - 1;
+    const uint64_t slots = (uint64_t)rec_slots(t->n), mask = slots - 1;
     for (uint64_t i = h & mask, tries = 0; tries < slots && t->slot[i]; i = (i + 1) & mask, tries++) {
         const int64_t number = (int64_t)(t->slot[i] & 0xffffffffu) - 1;
         if (t->slot[i] >> 32 != h >> 32 || number < 0 || number >= t->n)
@@ -88,10 +88,6 @@ int rec_table_digest(const rec_table *t, char *hex, mb_err *e) {
     return MB_OK;
 }
 
-rec_table rec_names_table(const rec_names *t) {
-    return (rec_table){t->n, t->at, t->text, t->slot, t->slots};
-}
-
 size_t rec_names_bytes(const rec_names *t) {
     return (size_t)t->room * sizeof *t->at + (size_t)t->text_room + (size_t)t->slots * sizeof *t->slot;
 }
@@ -100,20 +96,44 @@ static int no_memory(const rec_names *t, const char *what, mb_err *e) {
     return mb_fail(e, MB_NOMEM, "no memory for the identifiers of more than %d %ss", t->n, what);
 }
 
+typedef struct wanted { /* an identifier and where its search begins */
+    const char *text;
+    size_t n;
+    uint64_t hash, key;
+} wanted;
+
+static wanted want(const char *text, size_t n) {
+    wanted w = {.text = text, .n = n, .hash = hash(text, n)};
+    if (n <= sizeof w.key)
+        memcpy(&w.key, text, n);
+    else
+        w.key = w.hash;
+    return w;
+}
+
+/* The slot that holds it, or the empty one where it belongs. */
+static rec_name_slot *search(const rec_names *t, const wanted *w) {
+    const uint64_t mask = (uint64_t)t->slots - 1;
+    for (uint64_t i = w->hash & mask;; i = (i + 1) & mask) {
+        rec_name_slot *s = &t->slot[i];
+        if (!s->number || (s->key == w->key && (size_t)s->bytes == w->n &&
+                           (w->n <= sizeof w->key || memcmp(t->text + t->at[s->number - 1], w->text, w->n) == 0)))
+            return s;
+    }
+}
+
 static int grow_slots(rec_names *t, const char *what, mb_err *e) {
     const int64_t slots = rec_slots(t->room);
-    uint64_t *slot = mb_calloc((size_t)slots, sizeof *slot);
+    rec_name_slot *slot = mb_calloc((size_t)slots, sizeof *slot);
     if (!slot)
         return no_memory(t, what, e);
-    for (int64_t i = 0; i < t->slots; i++) {
-        if (!t->slot[i])
-            continue;
-        const int32_t k = (int32_t)(t->slot[i] & 0xffffffffu) - 1;
-        put(slot, (uint64_t)slots - 1, hash(t->text + t->at[k], (size_t)(t->at[k + 1] - t->at[k])), k);
-    }
     mb_free(t->slot);
     t->slot = slot;
     t->slots = slots;
+    for (int32_t k = 0; k < t->n; k++) {
+        const wanted w = want(t->text + t->at[k], (size_t)(t->at[k + 1] - t->at[k]));
+        *search(t, &w) = (rec_name_slot){w.key, k + 1, (int32_t)w.n};
+    }
     return MB_OK;
 }
 
@@ -146,11 +166,15 @@ static int make_room(rec_names *t, size_t n, const char *what, mb_err *e) {
     return MB_OK;
 }
 
+int32_t rec_names_find(const rec_names *t, const char *text, size_t n) {
+    const wanted w = want(text, n);
+    return t->n ? search(t, &w)->number - 1 : -1;
+}
+
 int rec_names_add(rec_names *t, const char *text, size_t n, const char *what, int32_t *number, mb_err *e) {
-    const uint64_t h = hash(text, n);
+    const wanted w = want(text, n);
     if (t->n) {
-        const rec_table table = rec_names_table(t);
-        *number = find(&table, h, text, (int64_t)n);
+        *number = search(t, &w)->number - 1;
         if (*number >= 0)
             return MB_OK;
     }
@@ -159,7 +183,7 @@ int rec_names_add(rec_names *t, const char *text, size_t n, const char *what, in
         return rc;
     memcpy(t->text + t->at[t->n], text, n);
     t->at[t->n + 1] = t->at[t->n] + (int64_t)n;
-    put(t->slot, (uint64_t)t->slots - 1, h, t->n);
+    *search(t, &w) = (rec_name_slot){w.key, t->n + 1, (int32_t)n};
     *number = t->n++;
     return MB_OK;
 }

@@ -12,8 +12,7 @@ typedef struct rec_table {
     int32_t n;
     const int64_t *at;    /* (n+1) where each begins in text */
     const char *text;     /* (at[n]) */
-    const uint64_t *slot; /* (slots) open addressing: upper half of the hash | number + 1; 0 empty */
-    int64_t slots;        /* a power of two; rec_slots(n) in a log */
+    const uint64_t *slot; /* (rec_slots(n)) open addressing: upper half of the hash | number + 1; 0 empty */
 } rec_table;
 
 /* Slots of an index over n identifiers: a power of two, half of them empty at least. */
@@ -22,21 +21,27 @@ int64_t rec_slots(int64_t n);
 void rec_table_index(const rec_table *t, uint64_t *slot);
 /* Number, or -1. Ends whatever the slots hold. */
 int32_t rec_table_find(const rec_table *t, const char *text, int64_t n);
-
 /* hex: 64 digits and a zero: SHA-256 of each identifier in order, its length (32 bits, little endian) before it. */
 int rec_table_digest(const rec_table *t, char *hex, mb_err *e) MB_MUST_USE;
+
+/* One cache line tells whether an identifier of up to 8 bytes is known: they are all there. */
+typedef struct rec_name_slot {
+    uint64_t key;   /* the bytes, then zeros; of longer ones the hash */
+    int32_t number; /* + 1; 0 empty */
+    int32_t bytes;
+} rec_name_slot;
 
 typedef struct rec_names { /* grows */
     int32_t n;
     int64_t room, text_room, slots;
-    int64_t *at;
+    int64_t *at; /* (n+1) */
     char *text;
-    uint64_t *slot;
+    rec_name_slot *slot; /* (slots) a power of two */
 } rec_names;
 
-/* *number: of the identifier, new when it was not there. what: "user", for messages. */
+/* *number: of the identifier, new when it was not there. Identifiers hold no zero bytes. what: "user", for messages. */
 int rec_names_add(rec_names *t, const char *text, size_t n, const char *what, int32_t *number, mb_err *e) MB_MUST_USE;
-size_t rec_names_bytes(const rec_names *t); /* memory taken */
-rec_table rec_names_table(const rec_names *t);
+int32_t rec_names_find(const rec_names *t, const char *text, size_t n); /* number, or -1 */
+size_t rec_names_bytes(const rec_names *t);                             /* memory taken */
 void rec_names_free(rec_names *t);
 #endif

@@ -24,8 +24,36 @@ static int parse_whole(rec_span s, int64_t *out) {
     return 1;
 }
 
+/* Digits and a point, 15 digits at the most: their quotient by a power of ten is correctly rounded, as both are exact.
+ */
+static int parse_plain(rec_span s, double *out) {
+    static const double TEN[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    const size_t sign = s.n && s.at[0] == '-';
+    int64_t v = 0;
+    int digits = 0, behind = -1; /* behind the point; -1 before it */
+    if (s.n > 16 + sign)
+        return 0;
+    for (size_t i = sign; i < s.n; i++) {
+        if (s.at[i] == '.' && behind < 0) {
+            behind = 0;
+            continue;
+        }
+        if (s.at[i] < '0' || s.at[i] > '9')
+            return 0;
+        v = 10 * v + (s.at[i] - '0');
+        digits++;
+        behind += behind >= 0;
+    }
+    if (digits == 0 || digits > 15)
+        return 0;
+    *out = (sign ? -1 : 1) * (double)v / TEN[behind > 0 ? behind : 0];
+    return 1;
+}
+
 static const char *parse_double(rec_span s, double *out) {
     char copy[TEXT_MAX + 1], *end;
+    if (parse_plain(s, out))
+        return NULL;
     if (s.n == 0)
         return "is empty";
     if (s.n > TEXT_MAX)

@@ -137,6 +137,8 @@ static void refusals(void **state) {
         {"", NULL, 0, "is empty"},
         {"\n\n", NULL, 0, "is empty"},
         {"a,b\n1,2\n", NULL, 0, "bad:1: this form is not known"},
+        {"This is no log.\nIt is a text.\n", NULL, 0, "bad:1: this form is not known"},
+        {"<html>\n<body> 404 </body>\n", NULL, 0, "--format says what it is"},
         {"ann\tmilk\t4.5\t978300760\nann\ttea\t1\t978300761\n", NULL, 0, "4 numbers a line without a line of names"},
         {"1 2 978300760\n1 3 978300761\n", NULL, 0, "--format sequences"},
         {"user,item\n", NULL, 0, "the input holds no event"},
