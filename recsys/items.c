@@ -13,8 +13,7 @@ rec_id rec_items_id(const rec_items *items, int32_t item) {
 }
 
 int32_t rec_items_find(const rec_items *items, const char *text, int n) {
-    const rec_table t = rec_names_table(&items->names);
-    return rec_table_find(&t, text, n) + 1;
+    return rec_names_find(&items->names, text, (size_t)n) + 1;
 }
 
 /* ---- a line ---------------------------------------------------------------------------------------------------------
