@@ -132,7 +132,7 @@ static int take_file(rec_items *items, const char *data, size_t size, const char
         s = line ? line + 1 : end;
     }
     mb_free(scratch);
-    const rec_table t = rec_names_table(&items->names);
+    const rec_table t = {.n = items->names.n, .at = items->names.at, .text = items->names.text};
     return rc == MB_OK ? rec_table_digest(&t, items->digest, e) : rc;
 }
 
