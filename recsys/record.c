@@ -1,6 +1,7 @@
 /* See record.h. */
 #include "recsys/record.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -52,7 +53,7 @@ size_t rec_record_write(const rec_shape *s, const rec_record *r, rec_id user, vo
     return (size_t)(p - base);
 }
 
-static int reserve(rec_record *r, int64_t n, mb_err *e) {
+int rec_record_reserve(rec_record *r, int64_t n, mb_err *e) {
     if (n <= r->room)
         return MB_OK;
     const int64_t room = n + n / 2 + 16;
@@ -69,7 +70,7 @@ static int read_seen(const rec_shape *s, rec_record *r, uint32_t n, const unsign
                      mb_err *e) {
     if (n > (size_t)(end - p)) /* a byte each at least: nothing is allocated for a number that cannot be */
         return mb_fail(e, MB_FORMAT, "%u seen items in %zu bytes", n, (size_t)(end - p));
-    int rc = reserve(r, n, e);
+    int rc = rec_record_reserve(r, n, e);
     if (rc)
         return rc;
     uint64_t last = 0;
@@ -147,11 +148,31 @@ int rec_record_add(rec_record *r, int32_t item, mb_err *e) {
     const int64_t at = place(r, item);
     if (at < r->n_seen && r->seen[at] == item)
         return MB_OK;
-    int rc = reserve(r, r->n_seen + 1, e);
+    int rc = rec_record_reserve(r, r->n_seen + 1, e);
     if (rc)
         return rc;
     memmove(r->seen + at + 1, r->seen + at, (size_t)(r->n_seen - at) * sizeof *r->seen);
     r->seen[at] = item;
     r->n_seen++;
+    return MB_OK;
+}
+
+static int ascending(const void *a, const void *b) {
+    const int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+int rec_record_add_all(rec_record *r, const int32_t *item, int64_t n, mb_err *e) {
+    int64_t kept = 0;
+    int rc = rec_record_reserve(r, r->n_seen + n, e);
+    if (rc || n == 0)
+        return rc;
+    memcpy(r->seen + r->n_seen, item, (size_t)n * sizeof *item);
+    n += r->n_seen;
+    qsort(r->seen, (size_t)n, sizeof *r->seen, ascending);
+    for (int64_t i = 0; i < n; i++)
+        if (kept == 0 || r->seen[i] != r->seen[kept - 1])
+            r->seen[kept++] = r->seen[i];
+    r->n_seen = kept;
     return MB_OK;
 }

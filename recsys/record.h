@@ -41,6 +41,10 @@ int rec_record_read(const rec_shape *s, rec_record *r, rec_id user, const void *
 void rec_record_clear(const rec_shape *s, rec_record *r);
 /* Whether the item is among the seen. */
 int rec_record_has(const rec_record *r, int32_t item);
+/* Room for n seen items in all, so that adding them cannot fail. */
+int rec_record_reserve(rec_record *r, int64_t n, mb_err *e) MB_MUST_USE;
 /* Adds it unless it is there. */
 int rec_record_add(rec_record *r, int32_t item, mb_err *e) MB_MUST_USE;
+/* Many at once, in any order. */
+int rec_record_add_all(rec_record *r, const int32_t *item, int64_t n, mb_err *e) MB_MUST_USE;
 #endif

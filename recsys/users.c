@@ -306,19 +306,11 @@ static int encode(rec_users *u, int threads, int *n, mb_err *e) {
     return MB_OK;
 }
 
-int rec_users_commit(rec_users *u, int threads, mb_err *e) {
-    const double start = mb_clock_seconds();
-    int n = 0;
-    int rc = encode(u, threads, &n, e);
-    if (!rc && n > 0) {
-        rc = rec_store_commit(u->store, u->change, n, e);
-        u->counts.commits += rc == MB_OK;
-        u->counts.committed += rc == MB_OK ? n : 0;
-    }
+static void let_go(rec_users *u, int committed) {
     for (int i = 0; i < u->n_taken; i++) {
         rec_user *x = u->taken[i];
         x->taken = 0;
-        if (x->changed && rc) {
+        if (x->changed && !committed) {
             forget(u, x);
             continue;
         }
@@ -328,6 +320,22 @@ int rec_users_commit(rec_users *u, int threads, mb_err *e) {
     }
     u->n_taken = 0;
     evict(u);
+}
+
+void rec_users_abandon(rec_users *u) {
+    let_go(u, 0);
+}
+
+int rec_users_commit(rec_users *u, int threads, mb_err *e) {
+    const double start = mb_clock_seconds();
+    int n = 0;
+    int rc = encode(u, threads, &n, e);
+    if (!rc && n > 0) {
+        rc = rec_store_commit(u->store, u->change, n, e);
+        u->counts.commits += rc == MB_OK;
+        u->counts.committed += rc == MB_OK ? n : 0;
+    }
+    let_go(u, rc == MB_OK);
     u->counts.commit_seconds += mb_clock_seconds() - start;
     return rc;
 }

@@ -38,5 +38,7 @@ int rec_users_taken(const rec_users *u, rec_user *const **list);
 /* Writes what was changed; all that was taken is let go, in either case: after a failure what was changed is forgotten
  * here, and will be read again as the store has it. threads: for encoding. */
 int rec_users_commit(rec_users *u, int threads, mb_err *e) MB_MUST_USE;
+/* Lets go of all that was taken and forgets what was changed. */
+void rec_users_abandon(rec_users *u);
 const rec_users_counts *rec_users_count(const rec_users *u);
 #endif
