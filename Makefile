@@ -31,7 +31,7 @@ march.generic := $(if $(filter x86_64,$(ARCH)),-march=x86-64-v2)
 march.avx2    := -march=x86-64-v3 -mtune=haswell
 march.avx512  := -march=x86-64-v4 -mtune=skylake-avx512 -mprefer-vector-width=512
 march.neon    := -march=armv8-a
-NEEDED  := htslib zlib yaml-0.1 jansson libcrypto
+NEEDED  := htslib zlib liblzma libzstd yaml-0.1 jansson libcrypto
 PKGS    := $(NEEDED) $(HDF5) $(CAIRO) $(LMDB) $(HTTPD)
 
 # ---- flags: the object folder is named by them -----------------------------------------------------------------------
@@ -47,7 +47,7 @@ OPT     := $(or $(OPT.$(MODE)),$(error MODE=$(MODE): not one of release asan tsa
 CPPFLAGS_ALL := -I. -D_GNU_SOURCE $(ISAS:%=-DMBK_HAVE_ISA_%) $(CPPFLAGS) \
                 $(shell $(PKG) --cflags $(PKGS) 2>/dev/null)
 CFLAGS_ALL := -std=c17 -fPIC -fno-semantic-interposition -fopenmp -ffp-contract=fast -fno-math-errno $(OPT) $(WARN) $(CFLAGS)
-PKGS_LIB   := $(filter-out htslib $(LMDB) $(HTTPD),$(PKGS)) # the library itself; the others serve the front ends
+PKGS_LIB   := $(filter-out htslib liblzma libzstd $(LMDB) $(HTTPD),$(PKGS)) # the library itself; these and libBigWig serve the front ends
 LIBDEPS    := $(if $(filter onednn,$(GEMM)),-ldnnl) -fopenmp -lpthread -lm
 LDLIBS_ALL := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(if $(BIGWIG),-lBigWig) $(LIBDEPS) $(LDLIBS)
 HASH    := $(shell echo '$(CC) $(shell $(CC) --version 2>&1 | head -1) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS_ALL)' | cksum | cut -d' ' -f1)

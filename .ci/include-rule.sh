@@ -32,6 +32,7 @@ git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh' | xargs -r awk '
         if (name ~ /^(bigWig|bwCommon|bwValues)/ && FILENAME != "genomics/bigwig_out.c") breach("libBigWig only in genomics/bigwig_out.c")
         if (name == "lmdb.h" && FILENAME != "recsys/store_lmdb.c") breach("LMDB only in recsys/store_lmdb.c")
         if (name == "microhttpd.h" && FILENAME != "recsys/http_mhd.c") breach("libmicrohttpd only in recsys/http_mhd.c")
+        if (name ~ /^(lzma|zstd)\.h$/ && FILENAME !~ /^recsys\/(unpack|image)\.c$/) breach("liblzma and libzstd only in recsys/unpack.c and image.c")
         if (name == "jansson.h" && (from == "kernels" || from == "pipelines")) breach("jansson not in " from)
     }
     END { exit bad }'

@@ -13,6 +13,8 @@ build ! cmd:pkg-config   pkg-config        pkgconf-pkg-config    pkgconf
 build ! hdr:stdio.h      libc6-dev         glibc-devel           glibc
 build ! pc:htslib        libhts-dev        htslib-devel          htslib(AUR)
 build ! pc:zlib          zlib1g-dev        zlib-devel            zlib
+build ! pc:liblzma       liblzma-dev       xz-devel              xz
+build ! pc:libzstd       libzstd-dev       libzstd-devel         zstd
 build ! pc:yaml-0.1      libyaml-dev       libyaml-devel         libyaml
 build ! pc:jansson       libjansson-dev    jansson-devel         jansson
 build ! pc:libcrypto     libssl-dev        openssl-devel         openssl
