@@ -66,7 +66,7 @@ int rec_record_reserve(rec_record *r, int64_t n, mb_err *e) {
 }
 
 /* The seen items: exactly the bytes [p, end), ascending, within the model's items. */
-static int read_seen(const rec_shape *s, rec_record *r, uint32_t n, const unsigned char *p, const unsigned char *end,
+static int read_seen(int32_t items, rec_record *r, uint32_t n, const unsigned char *p, const unsigned char *end,
                      mb_err *e) {
     if (n > (size_t)(end - p)) /* a byte each at least: nothing is allocated for a number that cannot be */
         return mb_fail(e, MB_FORMAT, "%u seen items in %zu bytes", n, (size_t)(end - p));
@@ -82,7 +82,7 @@ static int read_seen(const rec_shape *s, rec_record *r, uint32_t n, const unsign
             more = *p & 128;
         }
         last += d;
-        if (more || d == 0 || last > (uint64_t)s->items)
+        if (more || d == 0 || last > (uint64_t)items)
             return mb_fail(e, MB_FORMAT, "seen item %u is not of this model", i);
         r->seen[i] = (int32_t)last;
     }
@@ -96,27 +96,47 @@ static uint32_t u32(const unsigned char *p) {
     return v;
 }
 
-int rec_record_read(const rec_shape *s, rec_record *r, rec_id user, const void *data, size_t n, mb_err *e) {
-    const unsigned char *const p = data;
-    uint64_t tag;
+static int read_counts(rec_record *r, rec_id user, const unsigned char *p, size_t n, mb_err *e) {
     r->n_seen = 0;
-    if (n < HEAD + floats_bytes(s))
-        return mb_fail(e, MB_FORMAT, "its %zu bytes are fewer than a state has (%zu)", n, HEAD + floats_bytes(s));
+    if (n < HEAD)
+        return mb_fail(e, MB_FORMAT, "its %zu bytes are fewer than a state has", n);
     if (u32(p) != MAGIC)
         return mb_fail(e, MB_FORMAT, "it does not begin as a state does");
     if (u32(p + CRC_AT) != checksum(user, p + TAG_AT, n - TAG_AT))
         return mb_fail(e, MB_FORMAT, "its checksum is wrong: it is damaged");
-    memcpy(&tag, p + TAG_AT, sizeof tag);
-    if (tag != s->tag || u32(p + 36) != s->vector_floats || u32(p + 40) != s->state_floats)
-        return mb_fail(e, MB_FORMAT, "it is of another model");
     memcpy(&r->events, p + 16, sizeof r->events);
     memcpy(&r->last_time, p + 24, sizeof r->last_time);
     r->has_time = (int)(u32(p + 32) & HAS_TIME);
     if (r->events <= 0 || (u32(p + 32) & ~(uint32_t)HAS_TIME))
         return mb_fail(e, MB_FORMAT, "it counts %lld events", (long long)r->events);
+    return MB_OK;
+}
+
+int rec_record_read(const rec_shape *s, rec_record *r, rec_id user, const void *data, size_t n, mb_err *e) {
+    const unsigned char *const p = data;
+    uint64_t tag;
+    int rc = read_counts(r, user, p, n, e);
+    if (rc)
+        return rc;
+    memcpy(&tag, p + TAG_AT, sizeof tag);
+    if (tag != s->tag || u32(p + 36) != s->vector_floats || u32(p + 40) != s->state_floats)
+        return mb_fail(e, MB_FORMAT, "it is of another model");
+    if (n < HEAD + floats_bytes(s))
+        return mb_fail(e, MB_FORMAT, "its %zu bytes are fewer than a state has (%zu)", n, HEAD + floats_bytes(s));
     memcpy(r->vector, p + HEAD, s->vector_floats * sizeof(float));
     memcpy(r->state, p + HEAD + s->vector_floats * sizeof(float), s->state_floats * sizeof(float));
-    return read_seen(s, r, u32(p + 44), p + HEAD + floats_bytes(s), p + n, e);
+    return read_seen(s->items, r, u32(p + 44), p + HEAD + floats_bytes(s), p + n, e);
+}
+
+int rec_record_peek(rec_record *r, rec_id user, const void *data, size_t n, mb_err *e) {
+    const unsigned char *const p = data;
+    int rc = read_counts(r, user, p, n, e);
+    if (rc)
+        return rc;
+    const uint64_t floats = ((uint64_t)u32(p + 36) + u32(p + 40)) * sizeof(float);
+    if (n < HEAD + floats)
+        return mb_fail(e, MB_FORMAT, "its %zu bytes are fewer than a state has", n);
+    return read_seen(INT32_MAX, r, u32(p + 44), p + HEAD + floats, p + n, e);
 }
 
 void rec_record_clear(const rec_shape *s, rec_record *r) {

@@ -37,6 +37,8 @@ size_t rec_record_bytes(const rec_shape *s, const rec_record *r);
 size_t rec_record_write(const rec_shape *s, const rec_record *r, rec_id user, void *to);
 /* r->vector and r->state are filled, r->seen is allocated as needed; MB_FORMAT says what is wrong. */
 int rec_record_read(const rec_shape *s, rec_record *r, rec_id user, const void *data, size_t n, mb_err *e) MB_MUST_USE;
+/* Counts, time and seen items of a record of whatever model; vector and state are left alone. */
+int rec_record_peek(rec_record *r, rec_id user, const void *data, size_t n, mb_err *e) MB_MUST_USE;
 /* No events, no items; memory of seen is kept. */
 void rec_record_clear(const rec_shape *s, rec_record *r);
 /* Whether the item is among the seen. */
