@@ -3,5 +3,5 @@
 #define REC_COMMANDS_H
 #include "core/options.h"
 
-extern const mb_verb rec_prep_verb, rec_info_verb, rec_stream_verb;
+extern const mb_verb rec_prep_verb, rec_info_verb, rec_stream_verb, rec_serve_verb;
 #endif

@@ -83,6 +83,13 @@ void rec_text_json(rec_text *t, const char *text, size_t n) {
     rec_text_put(t, "\"", 1);
 }
 
+int rec_text_is_utf8(const char *s, size_t n) {
+    for (size_t i = 0, step; i < n; i += step)
+        if (!(step = utf8((const unsigned char *)s + i, n - i)))
+            return 0;
+    return 1;
+}
+
 void rec_text_free(rec_text *t) {
     mb_free(t->at);
     *t = (rec_text){0};

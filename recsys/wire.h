@@ -28,6 +28,7 @@ void rec_text_printf(rec_text *t, const char *fmt, ...) MB_PRINTF(2, 3);
 /* With its quotes. */
 void rec_text_json(rec_text *t, const char *s, size_t n);
 void rec_text_free(rec_text *t);
+int rec_text_is_utf8(const char *s, size_t n);
 
 enum { REC_WIRE_DENY_MOST = 1000, REC_WIRE_K_MOST = 1000 };
 
