@@ -93,8 +93,8 @@ $(BIN)/recmamba: $(REC_OBJ) $(LIB)
 $(BIN)/ts-mamba: $(TS_OBJ) $(LIB)
 $(BIN)/seqmamba: $(PIPE_OBJ) $(LIB)
 $(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
-$(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
-$(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
+$(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(B)/tests/recfolder.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
+$(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/models.o $(B)/tests/recfolder.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
 $(KERNEL_CHECKS): $(B)/alone/%: $(B)/tests/%.o $(B)/tests/check.o $(filter $(B)/kernels/%,$(LIB_OBJ))
 $(TESTS): LINK_WITH := -lcmocka
 $(FUZZERS): LINK_WITH := -fsanitize=fuzzer
