@@ -165,8 +165,9 @@ static int serve_lines(rec_service *s, const stream_values *v, const rec_address
         close(o.listener);
         rec_address_remove(a);
     }
-    mb_info("%" PRId64 " lines, %" PRId64 " of them no requests; %" PRId64 " connections, %" PRId64 " cut off", c.lines,
-            c.malformed, c.connections, c.cut_off);
+    mb_info("%" PRId64 " lines, %" PRId64 " of them no requests", c.lines, c.malformed);
+    if (v->listen)
+        mb_info("%" PRId64 " connections, %" PRId64 " of them cut off", c.connections, c.cut_off);
     return rc;
 }
 
