@@ -30,7 +30,7 @@ struct mb_gradient {
     mb_gradient_options o;
     mb_direction *first; /* (n_layer) direction of phase 0 */
     mb_rows_table rows;
-    mb_arena arena;
+    mb_arena arena, room;
     layout at;
     int slots;
     float *carry[2]; /* (n_layer, lanes, carry floats): [turn] read by the batch at hand, the other written */
@@ -104,6 +104,7 @@ void mb_gradient_destroy(mb_gradient *g) {
     if (!g)
         return;
     mb_arena_destroy(&g->arena);
+    mb_arena_destroy(&g->room);
     mb_rows_table_free(&g->rows);
     mb_params_free(g->sums);
     mb_model_destroy(g->m);
@@ -564,4 +565,13 @@ const float *mb_gradient_hidden(const mb_gradient *g) {
 
 float *mb_gradient_d_hidden(mb_gradient *g) {
     return g->at.d_u;
+}
+
+void *mb_gradient_room(mb_gradient *g, size_t bytes, mb_err *e) {
+    if (bytes > g->room.cap) {
+        mb_arena_destroy(&g->room);
+        if (mb_arena_create(&g->room, bytes, e) != MB_OK)
+            return NULL;
+    }
+    return g->room.base;
 }

@@ -69,6 +69,10 @@ const float *mb_gradient_hidden(const mb_gradient *g);
 float *mb_gradient_d_hidden(mb_gradient *g);
 int mb_gradient_threads(const mb_gradient *g);
 
+/* Memory for an objective's own use, which stays with g from batch to batch: fresh pages for every step would cost more
+ * than some objectives do. Its contents are anything; valid until the next call. */
+void *mb_gradient_room(mb_gradient *g, size_t bytes, mb_err *e) MB_MUST_USE;
+
 /* Runs items 0..n-1 on the workers, in any order; ends with the error of the first item that failed. */
 typedef int mb_gradient_item(void *user, int item, const mbk_ctx *ctx);
 int mb_gradient_each(mb_gradient *g, int n, mb_gradient_item *run, void *user, const char *what, mb_err *e) MB_MUST_USE;

@@ -26,7 +26,6 @@ typedef struct panel {
     int64_t *begin;           /* (V+1) where an answer's pairs begin */
     int64_t *pair;            /* (most * (k+1)) pairs, those of one answer together */
     double *z;                /* (threads, k+1) */
-    mb_arena arena;
 } panel;
 
 static void carve(panel *p, mb_arena *a) {
@@ -45,12 +44,13 @@ static int open_panel(panel *p, mb_gradient *g, const mb_row_targets *t, int wit
     p->W = mb_model_params(mb_gradient_model(g))->head_w;
     p->most = PANEL_PAIRS / (t->k + 1);
     p->most = p->most < 1 ? 1 : p->most < t->n ? p->most : t->n;
-    mb_arena measured = {0};
-    carve(p, &measured);
-    int rc = mb_arena_create(&p->arena, measured.used, e);
-    if (rc == MB_OK)
-        carve(p, &p->arena);
-    return rc;
+    mb_arena a = {0};
+    carve(p, &a);
+    a = (mb_arena){.base = mb_gradient_room(g, a.used, e), .cap = a.used};
+    if (!a.base)
+        return e ? e->status : MB_NOMEM;
+    carve(p, &a);
+    return MB_OK;
 }
 
 /* ---- the loss of a row ----------------------------------------------------------------------------------------------
@@ -249,7 +249,6 @@ static int run_sampled(mb_gradient *g, const mb_row_targets *t, int with_gradien
         p.rows = t->n - p.from < p.most ? t->n - p.from : p.most;
         rc = run_panel(&p, r, e);
     }
-    mb_arena_destroy(&p.arena);
     return rc;
 }
 

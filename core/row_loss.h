@@ -8,9 +8,9 @@
  *   MB_ROW_BPR      1/k sum_j -log(1e-10 + s(z_y - z_nj))                             (Rendle et al. 2009, with the
  *                   guard that RecBole has)
  *   MB_ROW_BCE      scale (-power log s(z_y) - sum_j log s(-z_nj))                    power 1: binary cross-entropy;
- *                   power = a (t (1 - 1/a) + 1/a), a = k / (V - first - 1): gBCE (Petrov & Macdonald 2023,
+ *                   power = a (t (1 - 1/a) + 1/a), a = k / all other answers: gBCE (Petrov & Macdonald 2023,
  *                   arXiv 2308.07192)
- * The bits depend neither on threads nor on how rows fall into panels of work. */
+ * The bits do not depend on the number of threads. */
 #ifndef MB_ROW_LOSS_H
 #define MB_ROW_LOSS_H
 #include "core/lm_loss.h"

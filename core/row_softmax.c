@@ -8,7 +8,7 @@
 #include "core/model_internal.h"
 #include "core/row_loss_internal.h"
 
-enum { PANEL_FLOATS = 1 << 24, PANEL_TILES = 64, HEAD_BLOCK = 8 * MBK_TN_BLOCK };
+enum { PANEL_FLOATS = 1 << 22, PANEL_TILES = 64, HEAD_BLOCK = 8 * MBK_TN_BLOCK };
 
 typedef struct panel {
     mb_gradient *g;
@@ -22,7 +22,6 @@ typedef struct panel {
     double *loss;             /* (most) */
     int32_t *target;          /* (most) counted from the first answer */
     uint8_t *hit;             /* (most) */
-    mb_arena arena;
 } panel;
 
 static void carve(panel *p, mb_arena *a) {
@@ -45,12 +44,13 @@ static int open_panel(panel *p, mb_gradient *g, const mb_row_targets *t, int wit
     fit = fit < 1 ? 1 : fit > PANEL_TILES ? PANEL_TILES : fit;
     const int64_t tiles = (t->n + p->T - 1) / p->T;
     p->most = (fit < tiles ? fit : tiles) * p->T;
-    mb_arena measured = {0};
-    carve(p, &measured);
-    int rc = mb_arena_create(&p->arena, measured.used, e);
-    if (rc == MB_OK)
-        carve(p, &p->arena);
-    return rc;
+    mb_arena a = {0};
+    carve(p, &a);
+    a = (mb_arena){.base = mb_gradient_room(g, a.used, e), .cap = a.used};
+    if (!a.base)
+        return e ? e->status : MB_NOMEM;
+    carve(p, &a);
+    return MB_OK;
 }
 
 static int back_tile(const panel *p, size_t at, int rows, const mbk_ctx *ctx) {
@@ -129,6 +129,5 @@ int mb_row_softmax(mb_gradient *g, const mb_row_targets *t, int with_gradient, m
         p.rows = t->n - p.from < p.most ? t->n - p.from : p.most;
         rc = run_panel(&p, r, e);
     }
-    mb_arena_destroy(&p.arena);
     return rc;
 }

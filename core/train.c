@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/event_log.h"
 #include "core/file.h"
@@ -110,7 +111,8 @@ static int evaluate(run *r, int *enough, mb_err *e) {
     if (rc != MB_OK)
         return mb_err_context(e, "evaluating after step %lld", (long long)r->s.step);
     const double judged = r->task->judge ? -sums.figure : per_weight(&sums);
-    const int better = isfinite(judged) && (r->s.best_step < 0 || judged < r->s.best);
+    const int better = isfinite(judged) &&
+                       (r->s.best_step < 0 || judged < r->s.best || (r->opt->equal_is_better && judged == r->s.best));
     r->s.evaluations++;
     r->s.bad_evaluations = better ? 0 : r->s.bad_evaluations + 1;
     if (better) {
@@ -293,4 +295,39 @@ int mb_train_run(mb_gradient *g, mb_optimizer *o, const mb_train_task *task, con
     const int closed = mb_event_log_close(r.log, rc == MB_OK ? e : NULL);
     mb_free(r.checkpoints);
     return rc == MB_OK ? closed : rc;
+}
+
+/* ---- before and after -----------------------------------------------------------------------------------------------
+ */
+
+int mb_train_check_folder(const char *dir, int resume, const char *fingerprint, mb_err *e) {
+    struct stat st;
+    if (stat(dir, &st) != 0)
+        return MB_OK; /* will be made */
+    if (!S_ISDIR(st.st_mode))
+        return mb_fail(e, MB_USAGE, "%s: is a file; -o names a folder", dir);
+    if (access(dir, W_OK | X_OK) != 0)
+        return mb_fail_errno(e, MB_IO, "%s: cannot be written to", dir);
+    char *checkpoints = mb_path_join(dir, "checkpoints");
+    int rc = checkpoints ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
+    if (rc == MB_OK && !resume && mb_dir_exists(checkpoints))
+        rc = mb_fail(e, MB_USAGE, "%s is there already: take another -o, remove it, or say --resume auto", checkpoints);
+    else if (rc == MB_OK)
+        rc = mb_checkpoint_agrees(checkpoints, fingerprint, e);
+    mb_free(checkpoints);
+    return rc;
+}
+
+int mb_train_take_best(mb_gradient *g, mb_optimizer *o, const char *dir, const mb_train_report *report, mb_err *e) {
+    if (report->state.best_step >= 0 && report->state.best_step != report->state.step) {
+        mb_train_state best = {.step = 0};
+        char *checkpoints = mb_path_join(dir, "checkpoints");
+        int rc = checkpoints ? mb_checkpoint_load(checkpoints, report->state.best_step, g, o, &best, e)
+                             : mb_fail(e, MB_NOMEM, "no memory for a path");
+        mb_free(checkpoints);
+        if (rc != MB_OK)
+            return rc;
+    }
+    mb_optimizer_swap_average(o); /* nothing without one */
+    return mb_gradient_refresh(g, e);
 }

@@ -38,6 +38,7 @@ typedef struct mb_train_options {
     int64_t log_every, evaluate_every, save_every; /* steps; 0 = never (evaluation and saving: only at the end) */
     int keep;                                      /* newest checkpoints kept, besides the best */
     int64_t patience;                              /* stop after so many evaluations without a better one; 0 = never */
+    int equal_is_better;                           /* an evaluation as good as the best becomes the best (RecBole) */
     double stop_loss;                              /* exploding: a mean loss beyond it stops the run; 0 = only NaN */
     double max_seconds;                            /* ask oneself to stop after so long; 0 = never */
     int resume; /* go on from the newest whole checkpoint, if there is one; 0: there must be no checkpoints */
@@ -59,4 +60,12 @@ typedef struct mb_train_report {
  * a checkpoint. */
 int mb_train_run(mb_gradient *g, mb_optimizer *o, const mb_train_task *task, const mb_train_options *options,
                  mb_train_report *report, mb_err *e) MB_MUST_USE;
+
+/* Before any work is done: whether dir may be used (it can be written to or made, and what it holds belongs to the run
+ * of this fingerprint). Changes nothing. */
+int mb_train_check_folder(const char *dir, int resume, const char *fingerprint, mb_err *e) MB_MUST_USE;
+/* After mb_train_run: the weights to give away. The best if there was an evaluation, else the last; their average where
+ * that was evaluated. The gradient's model has them then, too. */
+int mb_train_take_best(mb_gradient *g, mb_optimizer *o, const char *dir, const mb_train_report *report,
+                       mb_err *e) MB_MUST_USE;
 #endif

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/curve.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "genomics/commands.h"
-#include "genomics/curve.h"
 #include "genomics/heldout.h"
 
 typedef struct card_values {
@@ -180,7 +180,7 @@ static int run_card(mb_run *run, mb_err *e) {
         if (rc == MB_OK)
             rc = measure(&j, e);
         if (rc == MB_OK && j.v->curve)
-            rc = dna_curve_draw(j.v->model, j.v->curve, e);
+            rc = mb_curve_draw(j.v->model, j.v->curve, e);
         if (rc == MB_OK)
             rc = mb_out_commit(j.out, e);
         else

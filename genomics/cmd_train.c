@@ -6,16 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/model.h"
 #include "core/provenance.h"
 #include "genomics/commands.h"
-#include "genomics/curve.h"
 #include "genomics/presets.h"
 #include "genomics/pretrain.h"
+#include "genomics/train_page.h"
 #include "genomics/train_values.h"
 
 typedef struct job {
@@ -307,26 +306,6 @@ static int print_plan(const job *j, mb_err *e) {
     return MB_OK;
 }
 
-/* The output folder may be used: it can be written to, and what it holds belongs to this run. Nothing is changed. */
-static int check_output(const job *j, mb_err *e) {
-    const char *dir = j->v->output;
-    struct stat st;
-    if (stat(dir, &st) != 0)
-        return MB_OK; /* will be made */
-    if (!S_ISDIR(st.st_mode))
-        return mb_fail(e, MB_USAGE, "%s: is a file; -o names a folder", dir);
-    if (access(dir, W_OK | X_OK) != 0)
-        return mb_fail_errno(e, MB_IO, "%s: cannot be written to", dir);
-    char *checkpoints = mb_path_join(dir, "checkpoints");
-    int rc = checkpoints ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
-    if (rc == MB_OK && j->v->resume != 0 && mb_dir_exists(checkpoints))
-        rc = mb_fail(e, MB_USAGE, "%s is there already: take another -o, remove it, or say --resume auto", checkpoints);
-    else if (rc == MB_OK)
-        rc = mb_checkpoint_agrees(checkpoints, j->fingerprint, e);
-    mb_free(checkpoints);
-    return rc;
-}
-
 /* What cannot be written in the end is found out in the beginning. */
 static int write_config(const job *j, mb_err *e) {
     char *path = mb_path_join(j->v->output, "config.json");
@@ -349,26 +328,13 @@ static int write_splits(const job *j, mb_err *e) {
     return rc;
 }
 
-/* The best weights if there was an evaluation, else the last; their average where that was evaluated. */
-static int export_weights(job *j, const mb_train_report *r, const char *to, mb_err *e) {
-    if (r->state.best_step >= 0 && r->state.best_step != r->state.step) {
-        mb_train_state best = {.step = 0};
-        char *dir = mb_path_join(j->v->output, "checkpoints");
-        int rc = dir ? mb_checkpoint_load(dir, r->state.best_step, j->g, j->optimizer, &best, e)
-                     : mb_fail(e, MB_NOMEM, "no memory for a path");
-        mb_free(dir);
-        if (rc != MB_OK)
-            return rc;
-    }
-    mb_optimizer_swap_average(j->optimizer); /* nothing without one */
-    return mb_params_save(mb_model_params(mb_gradient_model(j->g)), j->config, to, e);
-}
-
 static int export_model(job *j, const mb_train_report *r, mb_provenance *p, mb_err *e) {
     char *weights = mb_path_join(j->v->output, "model.safetensors"), *record = mb_path_join(j->v->output, "run.json");
     int rc = weights && record ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
     if (rc == MB_OK)
-        rc = export_weights(j, r, weights, e);
+        rc = mb_train_take_best(j->g, j->optimizer, j->v->output, r, e);
+    if (rc == MB_OK)
+        rc = mb_params_save(mb_model_params(mb_gradient_model(j->g)), j->config, weights, e);
     for (int i = 0; rc == MB_OK && i < j->run->nargs; i++)
         if (strcmp(j->run->args[i], "-") != 0)
             rc = mb_provenance_file(p, "input", j->run->args[i], e);
@@ -451,7 +417,7 @@ static int run_train(mb_run *run, mb_err *e) {
     if (rc == MB_OK)
         rc = take_fingerprint(&j, e);
     if (rc == MB_OK)
-        rc = check_output(&j, e);
+        rc = mb_train_check_folder(j.v->output, j.v->resume == 0, j.fingerprint, e);
     if (rc == MB_OK)
         rc = run->globals.dry_run ? print_plan(&j, e) : train(&j, e);
     fini(&j);

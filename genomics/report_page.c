@@ -3,9 +3,9 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "core/curve.h"
 #include "core/mem.h"
 #include "core/page.h"
-#include "genomics/curve.h"
 #include "genomics/report.h"
 
 enum { CELL = 64, MOST_CLASSES = 40 };
@@ -91,18 +91,18 @@ static void put_runs(mb_page *p, const dna_report *r) {
 
 static int put_curve(mb_page *p, const char *folder, mb_err *e) {
     char *path = mb_path_join(folder, "metrics.jsonl");
-    dna_curve c = {0};
-    dna_curve_chart chart = {0};
+    mb_curve c = {0};
+    mb_curve_chart chart = {0};
     int rc = path ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
     if (rc == MB_OK && mb_file_exists(path)) {
-        rc = dna_curve_read(&c, path, e);
+        rc = mb_curve_read(&c, path, NULL, e);
         if (rc == MB_OK)
-            rc = dna_curve_chart_make(&chart, &c, 0, e);
+            rc = mb_curve_chart_make(&chart, &c, 0, e);
         if (rc == MB_OK)
             mb_page_chart(p, &chart.chart);
     }
-    dna_curve_chart_fini(&chart);
-    dna_curve_fini(&c);
+    mb_curve_chart_fini(&chart);
+    mb_curve_fini(&c);
     mb_free(path);
     return rc;
 }

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "core/mem.h"
+#include "recsys/image.h"
 #include "recsys/intake.h"
 
 enum { LOOK = 1 << 20, LOOK_LINES = 64, LOOK_FIELDS = 256 };
@@ -139,7 +140,7 @@ int rec_find_columns(rec_layout *l, const rec_columns *c, const rec_span *field,
 /* ---- the first lines ------------------------------------------------------------------------------------------------
  */
 typedef struct glance {
-    rec_span line[LOOK_LINES];
+    rec_span line[LOOK_LINES]; /* the first is not empty */
     int n;
 } glance;
 
@@ -160,7 +161,7 @@ static int look(glance *g, rec_text *t, mb_err *e) {
         rec_span s = {p, (size_t)((nl ? nl : end) - p)};
         if (s.n && s.at[s.n - 1] == '\r')
             s.n--;
-        if (s.n)
+        if (s.n || g->n)
             g->line[g->n++] = s;
         p = nl ? nl + 1 : end;
     }
@@ -198,10 +199,10 @@ static int has_names(const glance *g, char delimiter, const rec_columns *c) {
     return find_field(c, REC_USER, f, n) >= 0 && find_field(c, REC_ITEM, f, n) >= 0;
 }
 
-static int count_commas(rec_span s) {
-    int n = 0;
+static int count_entries(rec_span s) {
     while (s.n && (s.at[s.n - 1] == ',' || s.at[s.n - 1] == ' '))
         s.n--;
+    int n = s.n > 0;
     for (size_t i = 0; i < s.n; i++)
         n += s.at[i] == ',';
     return n;
@@ -211,35 +212,47 @@ static int is_list(rec_span s, const char *letters) {
     for (size_t i = 0; i < s.n; i++)
         if (!memchr(letters, s.at[i], strlen(letters)))
             return 0;
-    return s.n > 0;
+    return 1;
 }
 
-/* Blocks of `lines` lines: as many entries in each but the first, answers of 0 and 1 in the last. *sized as in
- * rec_layout: when every block in sight says its own length. */
-static int is_blocks(const glance *g, int lines, int *sized) {
-    int alone = 1, second = 1;
-    if (g->n < lines)
+/* Numbers of zeros and ones apart by commas; blanks only behind these, so that no pair of words looks like one. */
+static int is_answers(rec_span s) {
+    for (size_t i = 0; i < s.n; i++)
+        if (s.at[i] == ' ' && (i == 0 || s.at[i - 1] != ','))
+            return 0;
+    return is_list(s, "01,. ");
+}
+
+/* Whether the line says n, and nothing else. */
+static int says(rec_span s, int n) {
+    char text[24] = "", *end;
+    if (s.n == 0 || s.n >= sizeof text)
         return 0;
-    for (int i = 0; i + lines <= g->n; i += lines) {
-        const int n = count_commas(g->line[i + lines - 1]) + 1, head = count_commas(g->line[i]) + 1;
-        if (head > 2 || !is_list(g->line[i + lines - 1], "01, ."))
+    memcpy(text, s.at, s.n);
+    return strtol(text, &end, 10) == n && *end == '\0';
+}
+
+/* Whether blocks of `lines` lines begin here: as many entries in each but the first, answers of 0 and 1 in the last.
+ * most: blocks to look at. *sized as in rec_layout: when every one of these says its own length. */
+static int is_blocks(const glance *g, int lines, int most, int *sized) {
+    int alone = 1, second = 1, blocks = 0;
+    for (int i = 0; i + lines <= g->n && blocks < most; i += lines, blocks++) {
+        while (i + lines < g->n && g->line[i].n == 0) /* empty lines between blocks */
+            i++;
+        const rec_span answers = g->line[i + lines - 1];
+        const int n = count_entries(answers), head = count_entries(g->line[i]);
+        if (head < 1 || head > 2 || !is_answers(answers))
             return 0;
         for (int k = 1; k < lines - 1; k++)
-            if (count_commas(g->line[i + k]) + 1 != n || contains(g->line[i + k], "\t"))
+            if (count_entries(g->line[i + k]) != n || contains(g->line[i + k], "\t"))
                 return 0;
-        char *end;
         rec_span f[2] = {{0}};
         const int fields = split(g->line[i], ',', f, 2);
-        char text[24] = "";
-        const rec_span s = f[fields - 1];
-        if (s.n < sizeof text)
-            memcpy(text, s.at, s.n);
-        const int says = text[0] && strtol(text, &end, 10) == n && *end == '\0';
-        alone &= head == 1 && says;
-        second &= head == 2 && says;
+        alone &= head == 1 && says(f[0], n);
+        second &= head == 2 && says(f[fields - 1], n);
     }
     *sized = alone ? 1 : second ? 2 : 0;
-    return 1;
+    return blocks > 0;
 }
 
 static int count_words(rec_span s, rec_span *third, rec_span *last) {
@@ -266,6 +279,8 @@ static int recognise_words(rec_layout *l, const glance *g, const rec_text *t, mb
     int least = INT32_MAX, most = 0, tabular = 1;
     for (int i = 0; i < g->n; i++) {
         rec_span third = {"", 0}, last = {"", 0};
+        if (g->line[i].n == 0)
+            continue;
         const int n = count_words(g->line[i], &third, &last);
         least = n < least ? n : least;
         most = n > most ? n : most;
@@ -294,7 +309,7 @@ static int recognise_text(rec_layout *l, const glance *g, const rec_columns *c, 
         l->format = REC_FORMAT_INTER;
     else if (contains(first, "::"))
         l->format = REC_FORMAT_MOVIELENS;
-    else if (is_blocks(g, 4, &l->sized) || is_blocks(g, 3, &l->sized))
+    else if (is_blocks(g, 4, LOOK_LINES, &l->sized) || is_blocks(g, 3, LOOK_LINES, &l->sized))
         l->format = REC_FORMAT_BLOCKS;
     if (l->format)
         return MB_OK;
@@ -330,7 +345,8 @@ int rec_recognise(rec_layout *l, rec_format format, const rec_columns *c, rec_te
     if (rc == MB_OK && l->format == REC_FORMAT_AUTO)
         rc = recognise_text(l, g, c, t, e);
     if (rc == MB_OK && l->format == REC_FORMAT_BLOCKS) {
-        l->lines = is_blocks(g, 4, &l->sized) ? 4 : is_blocks(g, 3, &l->sized) ? 3 : 0;
+        const int most = format == REC_FORMAT_BLOCKS ? 1 : LOOK_LINES; /* asked for: the others may be malformed */
+        l->lines = is_blocks(g, 4, most, &l->sized) ? 4 : is_blocks(g, 3, most, &l->sized) ? 3 : 0;
         if (!l->lines)
             rc = mb_fail(e, MB_FORMAT,
                          "%s:1: expected blocks of 3 or 4 lines: the student, (problems,) concepts, answers of 0 and 1",
@@ -348,7 +364,17 @@ int rec_recognise(rec_layout *l, rec_format format, const rec_columns *c, rec_te
 
 int rec_read_text(rec_intake *in, rec_text *t, const rec_columns *c, mb_err *e) {
     rec_layout l;
-    int rc = rec_recognise(&l, in->o->format, c, t, e);
+    const char *start;
+    size_t n;
+    int rc = rec_text_peek(t, sizeof REC_MAGIC - 1, &start, &n, e);
+    if (rc == MB_OK && n >= sizeof REC_MAGIC - 1 && memcmp(start, REC_MAGIC, sizeof REC_MAGIC - 1) == 0)
+        return mb_fail(
+            e, MB_USAGE,
+            "%s: is a log that recmamba prep made, not text: other verbs map it, as a plain file, and prep has "
+            "nothing left to do",
+            t->name);
+    if (rc == MB_OK)
+        rc = rec_recognise(&l, in->o->format, c, t, e);
     if (rc != MB_OK)
         return rc;
     switch (l.format) {

@@ -47,7 +47,7 @@ static rec_id decode(rec_http_request *q, const char *from, const char *to, int 
     }
     id.n = (int)(p - *out);
     *out = p;
-    if (memchr(id.text, 0, (size_t)id.n) || !rec_text_is_utf8(id.text, (size_t)id.n))
+    if (memchr(id.text, 0, (size_t)id.n) || !rec_buffer_is_utf8(id.text, (size_t)id.n))
         refuse(q, 400, "the target is not UTF-8", "");
     return id;
 }

@@ -31,7 +31,7 @@ typedef struct call { /* a request on its way */
     rec_wire *wire;                /* (requests) */
     char (*refused)[REC_LIVE_WHY]; /* (requests) why an element of a list could not be read; "" where it could */
     int requests;
-    rec_text answer;
+    rec_buffer answer;
     double since;
     struct call *next;
     struct MHD_Connection *connection;
@@ -65,9 +65,9 @@ static void refuse(call *c, int code, const char *why) {
 
 static enum MHD_Result respond(server *s, call *c, struct MHD_Connection *connection) {
     if (!c->kind)
-        rec_text_put(&c->answer, "\n", 1);
+        rec_buffer_put(&c->answer, "\n", 1);
     if (c->answer.lost) {
-        rec_text_free(&c->answer);
+        rec_buffer_free(&c->answer);
         c->code = 503;
     }
     struct MHD_Response *r =
@@ -92,7 +92,7 @@ static void free_call(call *c) {
         rec_wire_fini(&c->wire[i]);
     json_decref(c->root);
     rec_http_fini(&c->q);
-    rec_text_free(&c->answer);
+    rec_buffer_free(&c->answer);
     mb_free(c->wire);
     mb_free(c->refused);
     mb_free(c->body);
@@ -344,10 +344,10 @@ static int answer_call(const server *s, call *c, const rec_live_request *q) {
     int failed = 0;
     c->code = 200;
     if (c->list)
-        rec_text_put(&c->answer, "[", 1);
+        rec_buffer_put(&c->answer, "[", 1);
     for (int i = 0; i < c->requests; i++) {
         if (i)
-            rec_text_put(&c->answer, ",", 1);
+            rec_buffer_put(&c->answer, ",", 1);
         if (*c->refused[i]) {
             rec_wire_refusal(&c->answer, c->refused[i], 0);
             continue;
@@ -359,7 +359,7 @@ static int answer_call(const server *s, call *c, const rec_live_request *q) {
         rec_wire_answer(&c->answer, s->m, q++, 0);
     }
     if (c->list)
-        rec_text_put(&c->answer, "]", 1);
+        rec_buffer_put(&c->answer, "]", 1);
     return failed;
 }
 

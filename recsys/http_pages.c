@@ -25,37 +25,37 @@ void rec_http_count_time(rec_http_shown *s, double seconds) {
     s->time_sum += seconds;
 }
 
-int rec_http_health(rec_text *t, const rec_http_shown *s) {
-    rec_text_printf(t, "{\"status\":\"%s\",\"users\":%" PRId64 ",\"model\":\"%s\"}", s->failing ? "failing" : "ok",
-                    s->users, s->digest);
+int rec_http_health(rec_buffer *t, const rec_http_shown *s) {
+    rec_buffer_printf(t, "{\"status\":\"%s\",\"users\":%" PRId64 ",\"model\":\"%s\"}", s->failing ? "failing" : "ok",
+                      s->users, s->digest);
     return s->failing ? 503 : 200;
 }
 
 /* ---- metrics ------------------------------------------------------------------------------------------------------*/
-static void head(rec_text *t, const char *name, const char *type, const char *help) {
-    rec_text_printf(t, "# HELP recmamba_%s %s\n# TYPE recmamba_%s %s\n", name, help, name, type);
+static void head(rec_buffer *t, const char *name, const char *type, const char *help) {
+    rec_buffer_printf(t, "# HELP recmamba_%s %s\n# TYPE recmamba_%s %s\n", name, help, name, type);
 }
 
-static void metric(rec_text *t, const char *name, const char *type, const char *help, double value) {
+static void metric(rec_buffer *t, const char *name, const char *type, const char *help, double value) {
     head(t, name, type, help);
-    rec_text_printf(t, "recmamba_%s %.17g\n", name, value);
+    rec_buffer_printf(t, "recmamba_%s %.17g\n", name, value);
 }
 
-static void times(rec_text *t, const rec_http_shown *s) {
+static void times(rec_buffer *t, const rec_http_shown *s) {
     int64_t sum = 0;
     head(t, "request_seconds", "histogram", "From the arrival of a request to its commit.");
     for (int i = 0; i < REC_HTTP_TIMES; i++) {
         sum += s->time[i];
         if (i < REC_HTTP_TIMES - 1)
-            rec_text_printf(t, "recmamba_request_seconds_bucket{le=\"%g\"} %" PRId64 "\n", TIMES[i], sum);
+            rec_buffer_printf(t, "recmamba_request_seconds_bucket{le=\"%g\"} %" PRId64 "\n", TIMES[i], sum);
         else
-            rec_text_printf(t, "recmamba_request_seconds_bucket{le=\"+Inf\"} %" PRId64 "\n", sum);
+            rec_buffer_printf(t, "recmamba_request_seconds_bucket{le=\"+Inf\"} %" PRId64 "\n", sum);
     }
-    rec_text_printf(t, "recmamba_request_seconds_sum %.9g\nrecmamba_request_seconds_count %" PRId64 "\n", s->time_sum,
-                    sum);
+    rec_buffer_printf(t, "recmamba_request_seconds_sum %.9g\nrecmamba_request_seconds_count %" PRId64 "\n", s->time_sum,
+                      sum);
 }
 
-void rec_http_metrics(rec_text *t, const rec_http_shown *s, const rec_http_counts *c) {
+void rec_http_metrics(rec_buffer *t, const rec_http_shown *s, const rec_http_counts *c) {
     static const char COUNTER[] = "counter", GAUGE[] = "gauge";
     const rec_live_counts *l = &s->live;
     metric(t, "events_total", COUNTER, "Events taken and committed.", (double)l->events);
@@ -79,7 +79,7 @@ void rec_http_metrics(rec_text *t, const rec_http_shown *s, const rec_http_count
     head(t, "http_responses_total", COUNTER, "Answers by code.");
     for (int i = 0; i < REC_HTTP_CODES; i++)
         if (CODES[i])
-            rec_text_printf(t, "recmamba_http_responses_total{code=\"%d\"} %" PRId64 "\n", CODES[i], c->code[i]);
+            rec_buffer_printf(t, "recmamba_http_responses_total{code=\"%d\"} %" PRId64 "\n", CODES[i], c->code[i]);
 }
 
 /* ---- similar items ------------------------------------------------------------------------------------------------*/
@@ -94,7 +94,7 @@ static int find_nearest(const rec_model *m, int32_t item, int k, mb_nearest_hit 
     return mb_nearest_run(&index, &query, 0, 1, &o, hit, &counts, e);
 }
 
-int rec_http_similar(rec_text *t, const rec_model *m, rec_id id, int k) {
+int rec_http_similar(rec_buffer *t, const rec_model *m, rec_id id, int k) {
     const int32_t item = rec_model_find_item(m, id.text, id.n);
     mb_err e = {0};
     int printed = 0;
@@ -108,19 +108,19 @@ int rec_http_similar(rec_text *t, const rec_model *m, rec_id id, int k) {
         mb_free(hit);
         return 503;
     }
-    rec_text_put(t, "{\"item\":", 8);
-    rec_text_json(t, id.text, (size_t)id.n);
-    rec_text_printf(t, ",\"similar\":[");
+    rec_buffer_put(t, "{\"item\":", 8);
+    rec_buffer_json(t, id.text, (size_t)id.n);
+    rec_buffer_printf(t, ",\"similar\":[");
     for (int i = 0; i <= k && printed < k; i++) {
         if (hit[i].row < 0 || hit[i].row == item - 1)
             continue;
         const rec_id other = rec_model_item_id(m, (int32_t)hit[i].row + 1);
-        rec_text_put(t, printed ? ",{\"item\":" : "{\"item\":", printed ? 9 : 8);
+        rec_buffer_put(t, printed ? ",{\"item\":" : "{\"item\":", printed ? 9 : 8);
         printed++;
-        rec_text_json(t, other.text, (size_t)other.n);
-        rec_text_printf(t, ",\"cosine\":%.9g}", hit[i].value);
+        rec_buffer_json(t, other.text, (size_t)other.n);
+        rec_buffer_printf(t, ",\"cosine\":%.9g}", hit[i].value);
     }
-    rec_text_printf(t, "]}");
+    rec_buffer_printf(t, "]}");
     mb_free(hit);
     return 200;
 }

@@ -108,7 +108,7 @@ static int check_layout(const checker *c) {
     const rec_header *h = c->h;
     rec_header expected;
     if (h->n_users < 1 || h->n_items < 1 || h->n_items == INT32_MAX || h->n_aux < 0 || h->n_aux == INT32_MAX ||
-        h->n_events < 1)
+        h->n_events < 1 || (uint64_t)h->n_events > h->bytes / sizeof(int32_t))
         return mb_fail(c->e, MB_FORMAT, "%s: its header counts no events, users or items, or too many", c->path);
     const rec_section *s = h->section;
     const rec_sizes sizes = {.n_users = h->n_users,

@@ -14,30 +14,30 @@ typedef struct inspection {
     const rec_model *m;
     mb_out *out; /* NULL: counts alone */
     rec_record r;
-    rec_text text;
+    rec_buffer text;
     int64_t users, events, seen, damaged, bytes, latest, earliest, timed, most;
 } inspection;
 
 static int print_user(inspection *x, rec_id id, mb_err *e) {
-    rec_text *t = &x->text;
+    rec_buffer *t = &x->text;
     t->n = 0;
-    rec_text_put(t, "{\"user\":", 8);
-    rec_text_json(t, id.text, (size_t)id.n);
-    rec_text_printf(t, ",\"events\":%" PRId64, x->r.events);
+    rec_buffer_put(t, "{\"user\":", 8);
+    rec_buffer_json(t, id.text, (size_t)id.n);
+    rec_buffer_printf(t, ",\"events\":%" PRId64, x->r.events);
     if (x->r.has_time)
-        rec_text_printf(t, ",\"time\":%" PRId64, x->r.last_time);
-    rec_text_put(t, ",\"seen\":[", 9);
+        rec_buffer_printf(t, ",\"time\":%" PRId64, x->r.last_time);
+    rec_buffer_put(t, ",\"seen\":[", 9);
     for (int64_t i = 0; i < x->r.n_seen; i++) {
         if (i)
-            rec_text_put(t, ",", 1);
+            rec_buffer_put(t, ",", 1);
         if (x->m && x->r.seen[i] <= rec_model_items(x->m)) {
             const rec_id item = rec_model_item_id(x->m, x->r.seen[i]);
-            rec_text_json(t, item.text, (size_t)item.n);
+            rec_buffer_json(t, item.text, (size_t)item.n);
         } else {
-            rec_text_printf(t, "%" PRId32, x->r.seen[i]);
+            rec_buffer_printf(t, "%" PRId32, x->r.seen[i]);
         }
     }
-    rec_text_put(t, "]}\n", 3);
+    rec_buffer_put(t, "]}\n", 3);
     return t->lost ? mb_fail(e, MB_NOMEM, "no memory for a user's line") : mb_out_write(x->out, t->at, t->n, e);
 }
 
@@ -98,7 +98,7 @@ int rec_inspect(const mb_run *run, const char *store, const char *export, const 
         rc = mb_fail(e, MB_FORMAT, "%s: %" PRId64 " of %" PRId64 " records are damaged", store, x.damaged, x.users);
     mb_provenance_free(p);
     mb_free(x.r.seen);
-    rec_text_free(&x.text);
+    rec_buffer_free(&x.text);
     rec_store_close(s);
     return rc;
 }

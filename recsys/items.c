@@ -2,60 +2,19 @@
  * granted but that it fits into memory. */
 #include "recsys/items.h"
 
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "core/file.h"
 #include "core/mem.h"
-
-static const int32_t MOST_ITEMS = (1 << 30) - 1;
-
-/* ---- looking up -----------------------------------------------------------------------------------------------------
- */
-
-static uint64_t hash(const char *text, int n) { /* FNV-1a, its high bits folded into the low ones */
-    uint64_t h = 0xcbf29ce484222325U;
-    for (int i = 0; i < n; i++)
-        h = (h ^ (unsigned char)text[i]) * 0x100000001b3U;
-    return h ^ h >> 29;
-}
 
 rec_id rec_items_id(const rec_items *items, int32_t item) {
     MB_ASSERT(item >= 1 && item <= items->n);
-    return (rec_id){items->text + items->at[item - 1], (int)(items->at[item] - items->at[item - 1])};
-}
-
-/* Where the identifier is, or the free slot where it belongs. */
-static size_t place(const rec_items *items, const char *text, int n) {
-    size_t i = (size_t)hash(text, n) & (items->slots - 1);
-    for (; items->slot[i]; i = (i + 1) & (items->slots - 1)) {
-        const rec_id id = rec_items_id(items, items->slot[i]);
-        if (id.n == n && memcmp(id.text, text, (size_t)n) == 0)
-            break;
-    }
-    return i;
+    const int64_t *at = items->names.at + item - 1;
+    return (rec_id){items->names.text + at[0], (int)(at[1] - at[0])};
 }
 
 int32_t rec_items_find(const rec_items *items, const char *text, int n) {
-    return items->slots ? items->slot[place(items, text, n)] : 0;
-}
-
-static int make_slots(rec_items *items, const char *path, mb_err *e) {
-    items->slots = 16;
-    while (items->slots < 2 * (size_t)items->n + 2)
-        items->slots *= 2;
-    items->slot = mb_calloc(items->slots, sizeof *items->slot);
-    if (!items->slot)
-        return mb_fail(e, MB_NOMEM, "%s: no memory to look up %d items", path, items->n);
-    for (int32_t i = 1; i <= items->n; i++) {
-        const rec_id id = rec_items_id(items, i);
-        const size_t at = place(items, id.text, id.n);
-        if (items->slot[at])
-            return mb_fail(e, MB_FORMAT, "%s:%d: the identifier of line %d again", path, i, items->slot[at]);
-        items->slot[at] = i;
-    }
-    return MB_OK;
+    const rec_table t = rec_names_table(&items->names);
+    return rec_table_find(&t, text, n) + 1;
 }
 
 /* ---- a line ---------------------------------------------------------------------------------------------------------
@@ -138,7 +97,7 @@ static char *take_string(const char *s, const char *end, char *to) {
     return s + 1 == end ? to : NULL; /* the closing quote ends the line */
 }
 
-static char *take_line(const char *s, const char *end, char *to) {
+char *rec_id_parse(const char *s, const char *end, char *to) {
     if (s < end && *s == '"')
         return take_string(s + 1, end, to);
     memcpy(to, s, (size_t)(end - s));
@@ -148,47 +107,34 @@ static char *take_line(const char *s, const char *end, char *to) {
 /* ---- the file -------------------------------------------------------------------------------------------------------
  */
 
-static int take_lines(rec_items *items, const char *data, size_t size, const char *path, mb_err *e) {
-    const char *s = data, *end = data + size;
-    char *to = items->text;
-    for (int32_t i = 0; i < items->n; i++) {
-        const char *line_end = memchr(s, '\n', (size_t)(end - s));
-        line_end = line_end ? line_end : end;
-        char *next = take_line(s, line_end, to);
-        if (!next)
-            return mb_fail(e, MB_FORMAT, "%s:%d: begins with a quote, but is not a whole JSON string", path, i + 1);
-        if (next - to > INT_MAX)
-            return mb_fail(e, MB_FORMAT, "%s:%d: an identifier of more than %d bytes", path, i + 1, INT_MAX);
-        to = next;
-        items->at[i + 1] = to - items->text;
-        s = line_end < end ? line_end + 1 : end;
-    }
-    return MB_OK;
-}
-
-static rec_id name_of(const void *user, int32_t item) {
-    return rec_items_id(user, item);
+/* scratch: as long as the line. */
+static int take_item(rec_items *items, const char *s, const char *end, char *scratch, const char *path, mb_err *e) {
+    const char *stop = rec_id_parse(s, end, scratch);
+    int32_t number;
+    if (!stop)
+        return mb_fail(e, MB_FORMAT, "%s:%d: begins with a quote, but is not a whole JSON string", path, items->n + 1);
+    if (stop - scratch > REC_NAME_MAX)
+        return mb_fail(e, MB_FORMAT, "%s:%d: an identifier of more than %d bytes", path, items->n + 1, REC_NAME_MAX);
+    int rc = rec_names_add(&items->names, scratch, (size_t)(stop - scratch), "item", &number, e);
+    if (rc == MB_OK && number != items->n)
+        return mb_fail(e, MB_FORMAT, "%s:%d: the identifier of line %d again", path, items->n + 1, number + 1);
+    items->n++;
+    return rc;
 }
 
 static int take_file(rec_items *items, const char *data, size_t size, const char *path, mb_err *e) {
-    int64_t lines = 0;
-    for (const char *s = data, *end = data + size; s < end; lines++) {
-        const char *next = memchr(s, '\n', (size_t)(end - s));
-        s = next ? next + 1 : end;
+    char *scratch = mb_malloc(size + 1);
+    int rc = scratch ? MB_OK : mb_fail(e, MB_NOMEM, "%s: no memory for %zu bytes of items", path, size);
+    for (const char *s = data, *end = data + size; rc == MB_OK && s < end;) {
+        const char *line = memchr(s, '\n', (size_t)(end - s));
+        rc = take_item(items, s, line ? line : end, scratch, path, e);
+        s = line ? line + 1 : end;
     }
-    if (lines == 0)
+    mb_free(scratch);
+    if (rc == MB_OK && items->n == 0)
         return mb_fail(e, MB_FORMAT, "%s: holds no items", path);
-    if (lines > MOST_ITEMS)
-        return mb_fail(e, MB_FORMAT, "%s: more than %d items", path, MOST_ITEMS);
-    items->n = (int32_t)lines;
-    items->text = mb_malloc(size + 1);
-    items->at = mb_calloc((size_t)lines + 1, sizeof *items->at);
-    if (!items->text || !items->at)
-        return mb_fail(e, MB_NOMEM, "%s: no memory for %d items", path, items->n);
-    int rc = take_lines(items, data, size, path, e);
-    if (rc == MB_OK)
-        rc = make_slots(items, path, e);
-    return rc == MB_OK ? rec_items_digest(items->n, name_of, items, items->digest, e) : rc;
+    const rec_table t = rec_names_table(&items->names);
+    return rc == MB_OK ? rec_table_digest(&t, items->digest, e) : rc;
 }
 
 int rec_items_read(rec_items *items, const char *path, mb_err *e) {
@@ -204,9 +150,7 @@ int rec_items_read(rec_items *items, const char *path, mb_err *e) {
 }
 
 void rec_items_fini(rec_items *items) {
-    mb_free(items->text);
-    mb_free(items->at);
-    mb_free(items->slot);
+    rec_names_free(&items->names);
     *items = (rec_items){0};
 }
 
@@ -217,7 +161,7 @@ static int is_plain(rec_id id) {
     return id.n > 0 && *id.text != '"';
 }
 
-static int put_string(mb_out *out, rec_id id, mb_err *e) {
+int rec_id_put_json(mb_out *out, rec_id id, mb_err *e) {
     int rc = mb_out_write(out, "\"", 1, e);
     for (int i = 0; rc == MB_OK && i < id.n; i++) {
         const unsigned char c = (unsigned char)id.text[i];
@@ -231,12 +175,15 @@ static int put_string(mb_out *out, rec_id id, mb_err *e) {
     return rc == MB_OK ? mb_out_write(out, "\"", 1, e) : rc;
 }
 
+int rec_id_put(mb_out *out, rec_id id, mb_err *e) {
+    return is_plain(id) ? mb_out_write(out, id.text, (size_t)id.n, e) : rec_id_put_json(out, id, e);
+}
+
 int rec_items_write(const char *path, int32_t n, rec_item_name *name, const void *user, mb_err *e) {
     mb_out *out = NULL;
     int rc = mb_out_create(&out, path, e);
     for (int32_t i = 1; rc == MB_OK && i <= n; i++) {
-        const rec_id id = name(user, i);
-        rc = is_plain(id) ? mb_out_write(out, id.text, (size_t)id.n, e) : put_string(out, id, e);
+        rc = rec_id_put(out, name(user, i), e);
         if (rc == MB_OK)
             rc = mb_out_write(out, "\n", 1, e);
     }
@@ -244,24 +191,4 @@ int rec_items_write(const char *path, int32_t n, rec_item_name *name, const void
         return mb_out_commit(out, e);
     mb_out_abort(out);
     return rc;
-}
-
-int rec_items_digest(int32_t n, rec_item_name *name, const void *user, char hex[65], mb_err *e) {
-    enum { MOST_DIGITS = 12 };
-    size_t bytes = 0;
-    for (int32_t i = 1; i <= n; i++)
-        bytes += (size_t)name(user, i).n + MOST_DIGITS;
-    char *text = mb_malloc(bytes + 1), *to = text;
-    if (!text)
-        return mb_fail(e, MB_NOMEM, "no memory for the digest of %d items", n);
-    for (int32_t i = 1; i <= n; i++) {
-        const rec_id id = name(user, i);
-        to += snprintf(to, MOST_DIGITS, "%d:", id.n);
-        if (id.n > 0)
-            memcpy(to, id.text, (size_t)id.n);
-        to += id.n;
-    }
-    mb_sha256_hex(text, (size_t)(to - text), hex);
-    mb_free(text);
-    return MB_OK;
 }

@@ -3,28 +3,30 @@
  * is read as one. Other bytes are kept as they are, UTF-8 or not. */
 #ifndef REC_ITEMS_H
 #define REC_ITEMS_H
+#include "core/file.h"
 #include "recsys/log.h"
+#include "recsys/names.h"
 
 typedef struct rec_items {
     int32_t n;       /* items 1 .. n */
-    char *text;      /* all identifiers, one after the other */
-    int64_t *at;     /* (n+1) where they begin */
-    int32_t *slot;   /* (slots) open addressing: an item, or 0 */
-    size_t slots;    /* a power of two above 2n */
+    rec_names names; /* of item i at i-1 */
     char digest[65]; /* as rec_log_items_digest has it */
 } rec_items;
 
-/* MB_FORMAT with line and reason: a broken string, an identifier that came before, more lines than items can be. */
+/* MB_FORMAT with line and reason: a broken string, an identifier that came before or is longer than any may be. */
 int rec_items_read(rec_items *items, const char *path, mb_err *e) MB_MUST_USE;
 void rec_items_fini(rec_items *items); /* zeroed is fine */
 rec_id rec_items_id(const rec_items *items, int32_t item);
 int32_t rec_items_find(const rec_items *items, const char *text, int n); /* 0: none */
 
-/* Names item 1 .. n. */
-typedef rec_id rec_item_name(const void *user, int32_t item);
+/* An identifier as a line (or a field) [s,end) has it, to `to`, which holds end - s bytes; returns where it ends there,
+ * or NULL for a string that is not whole. */
+char *rec_id_parse(const char *s, const char *end, char *to);
+/* The other way round; always as a string: what JSON needs. */
+int rec_id_put(mb_out *out, rec_id id, mb_err *e);
+int rec_id_put_json(mb_out *out, rec_id id, mb_err *e);
 
-/* Items 1 .. n become the file. */
+/* Items 1 .. n, as name() has them, become the file. */
+typedef rec_id rec_item_name(const void *user, int32_t item);
 int rec_items_write(const char *path, int32_t n, rec_item_name *name, const void *user, mb_err *e) MB_MUST_USE;
-/* What an items' digest is: the SHA-256 of LENGTH:BYTES, for each identifier in order, the length in decimal digits. */
-int rec_items_digest(int32_t n, rec_item_name *name, const void *user, char hex[65], mb_err *e) MB_MUST_USE;
 #endif

@@ -20,7 +20,7 @@ typedef struct client {
     int over;    /* no more will come */
     int passing; /* in the middle of a line that is too long */
     int64_t line;
-    rec_text answers; /* [sent, n) wait */
+    rec_buffer answers; /* [sent, n) wait */
     size_t sent;
     double moved; /* when answers last left, or none waited */
     int broken;   /* to be closed at once */
@@ -55,7 +55,7 @@ static void free_client(client *c) {
     if (c->is_socket)
         close(c->in);
     mb_free(c->at);
-    rec_text_free(&c->answers);
+    rec_buffer_free(&c->answers);
     mb_free(c);
 }
 
@@ -206,7 +206,7 @@ static void answer(server *s) {
     const int rc = rec_live_run(s->l, s->request, s->requests, &e);
     for (int i = 0; i < s->entries; i++) {
         entry *x = &s->entry[i];
-        rec_text *t = &x->c->answers;
+        rec_buffer *t = &x->c->answers;
         if (x->request < 0) {
             rec_wire_refusal(t, x->why, x->line);
         } else if (rc) {
@@ -217,7 +217,7 @@ static void answer(server *s) {
             if (q->status == REC_LIVE_ERROR && q->why_status == MB_IO && s->o->listener < 0 && !s->failed)
                 s->failed = mb_fail(&s->why, MB_IO, "%s", q->why);
         }
-        rec_text_put(t, "\n", 1);
+        rec_buffer_put(t, "\n", 1);
     }
     for (int i = 0; i < s->requests; i++)
         rec_wire_fini(&s->wire[i]);

@@ -8,7 +8,6 @@
 
 #include "core/mem.h"
 #include "recsys/live_internal.h"
-#include "recsys/top.h"
 
 static const size_t SCORES_MOST = (size_t)64 << 20; /* bytes of scores of a part */
 
@@ -25,8 +24,13 @@ static int make_workers(rec_live *l, mb_err *e) {
             return rc;
         w->vector = mb_calloc((size_t)l->most, (size_t)l->D * sizeof(float));
         w->token = mb_calloc((size_t)l->most, sizeof *w->token);
-        if (!w->vector || !w->token)
+        w->candidate = mb_malloc((size_t)l->items + 1);
+        if (!w->vector || !w->token || !w->candidate)
             return mb_fail(e, MB_NOMEM, "no memory for %d requests at a time", l->most);
+        if (l->o.allowed)
+            memcpy(w->candidate, l->o.allowed, (size_t)l->items + 1);
+        else
+            memset(w->candidate, 1, (size_t)l->items + 1);
     }
     return MB_OK;
 }
@@ -81,6 +85,7 @@ void rec_live_destroy(rec_live *l) {
         mb_session_destroy(l->worker[i].session);
         mb_free(l->worker[i].vector);
         mb_free(l->worker[i].token);
+        mb_free(l->worker[i].candidate);
     }
     rec_users_destroy(l->users);
     mb_free(l->worker);
@@ -255,7 +260,23 @@ static void run_user(const part *p, rec_live_worker *w, rec_user *u) {
 }
 
 /* ---- answers ------------------------------------------------------------------------------------------------------*/
-static void answer(const part *p, rec_user *u, int i) {
+/* The mask of the worker is that of all users but while one is answered. */
+static void mask(const rec_live *l, rec_live_worker *w, const rec_live_request *q, const rec_user *u, int hide) {
+    for (int64_t i = 0; q->filter_seen && i < u->r.n_seen; i++)
+        w->candidate[u->r.seen[i]] = !hide && (!l->o.allowed || l->o.allowed[u->r.seen[i]]);
+    for (int i = 0; i < q->n_deny; i++)
+        w->candidate[q->deny[i]] = !hide && (!l->o.allowed || l->o.allowed[q->deny[i]]);
+}
+
+static int choose(const rec_live *l, rec_live_worker *w, const rec_live_request *q, const rec_user *u,
+                  const float *score) {
+    mask(l, w, q, u, 1);
+    const int n = rec_top(score, l->items, w->candidate, q->k, (rec_hit *)(uintptr_t)q->top);
+    mask(l, w, q, u, 0);
+    return n;
+}
+
+static void answer(const part *p, rec_live_worker *w, rec_user *u, int i) {
     rec_live *l = p->l;
     rec_live_request *q = &p->r[i];
     if (q->kind == REC_LIVE_FORGET)
@@ -272,15 +293,12 @@ static void answer(const part *p, rec_user *u, int i) {
         q->status = REC_LIVE_NO_HISTORY;
     if (q->events == 0 || l->row[i] < 0)
         return;
-    const rec_top_filter f = {
-        .seen = q->filter_seen ? &u->r : NULL, .allowed = l->o.allowed, .deny = q->deny, .n_deny = q->n_deny};
-    q->n_top = rec_top(l->score + (size_t)l->row[i] * ((size_t)l->items + 1), l->items, q->k, &f,
-                       (rec_live_hit *)(uintptr_t)q->top);
+    q->n_top = choose(l, w, q, u, l->score + (size_t)l->row[i] * ((size_t)l->items + 1));
 }
 
-static void answer_user(const part *p, rec_user *u) {
+static void answer_user(const part *p, rec_live_worker *w, rec_user *u) {
     for (int i = u->first; i >= 0; i = p->l->next[i])
-        answer(p, u, i);
+        answer(p, w, u, i);
     for (int i = u->first; i >= 0; i = p->l->next[i])
         p->l->row[i] = u->changed;
 }
@@ -327,7 +345,7 @@ static int compute(const part *p, int rows, mb_err *e) {
         return rc;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int i = 0; i < users; i++)
-        answer_user(p, taken[i]);
+        answer_user(p, &l->worker[omp_get_thread_num()], taken[i]);
     return MB_OK;
 }
 
@@ -377,7 +395,7 @@ static int room_for_hits(rec_live *l, rec_live_request *r, int n, mb_err *e) {
         hits += r[i].k > 0 ? (size_t)r[i].k : 0;
     }
     if (hits > l->hit_room) {
-        rec_live_hit *more = mb_realloc_array(l->hit, hits, sizeof *more);
+        rec_hit *more = mb_realloc_array(l->hit, hits, sizeof *more);
         if (!more)
             return mb_fail(e, MB_NOMEM, "no memory for %zu recommendations", hits);
         l->hit = more;

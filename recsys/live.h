@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include "core/log.h"
 #include "recsys/model.h"
+#include "recsys/top.h"
 #include "recsys/users.h"
 
 typedef struct rec_live rec_live; /* one caller at a time */
@@ -27,11 +28,6 @@ typedef enum rec_live_status {
     REC_LIVE_FORGOTTEN,
     REC_LIVE_ERROR
 } rec_live_status;
-
-typedef struct rec_live_hit {
-    int32_t item;
-    float score;
-} rec_live_hit;
 
 enum { REC_LIVE_WHY = 256 };
 
@@ -46,9 +42,9 @@ typedef struct rec_live_request {
     int n_deny; /* and these */
     /* ---- the answer ---- */
     rec_live_status status;
-    int late, is_new;        /* older than an event before; the user's first */
-    int64_t events;          /* of the user, after the request */
-    const rec_live_hit *top; /* best first, equal scores by item; valid until the next run */
+    int late, is_new;   /* older than an event before; the user's first */
+    int64_t events;     /* of the user, after the request */
+    const rec_hit *top; /* best first, equal scores by item; valid until the next run */
     int n_top;
     int why_status; /* REC_LIVE_ERROR: an mb_status and its words */
     char why[REC_LIVE_WHY];

@@ -6,9 +6,10 @@
 typedef struct rec_live_worker { /* one thread's */
     mb_session *session;
     int D;
-    float *vector;  /* (most, D) of the latest feed: its last rows, oldest first */
-    int32_t *token; /* (most) */
-    int64_t start;  /* position of vector's row 0, while feeding */
+    float *vector;      /* (most, D) of the latest feed: its last rows, oldest first */
+    int32_t *token;     /* (most) */
+    uint8_t *candidate; /* (items+1) o.allowed between requests */
+    int64_t start;      /* position of vector's row 0, while feeding */
 } rec_live_worker;
 
 struct rec_live {
@@ -25,7 +26,7 @@ struct rec_live {
     int *next;               /* (most) the user's next request of the part; -1 */
     int *row;                /* (most) of vector and score; -1 none. At the end: whether it was a change */
     int32_t *token;          /* (most) the event's item; 0: no event, or none that the model knows */
-    rec_live_hit *hit;
+    rec_hit *hit;
     size_t hit_room;
     rec_live_counts counts;
 };

@@ -6,20 +6,21 @@
 
 #include "recsys/intake.h"
 
-enum { MOST_DIGITS = 18, TEXT_MAX = 63 };
+enum { TEXT_MAX = 63 };
 
-/* A number of digits only: the usual time. */
+/* A number of digits only, exact to the last of 64 bits: the usual time. */
 static int parse_whole(rec_span s, int64_t *out) {
     size_t i = s.n && (s.at[0] == '-' || s.at[0] == '+');
-    if (s.n - i == 0 || s.n - i > MOST_DIGITS)
-        return 0;
+    const int sign = s.n && s.at[0] == '-' ? -1 : 1;
     int64_t v = 0;
+    if (i == s.n)
+        return 0;
     for (; i < s.n; i++) {
-        if (s.at[i] < '0' || s.at[i] > '9')
+        if (s.at[i] < '0' || s.at[i] > '9' || __builtin_mul_overflow(v, 10, &v) ||
+            __builtin_add_overflow(v, sign * (s.at[i] - '0'), &v))
             return 0;
-        v = 10 * v + (s.at[i] - '0');
     }
-    *out = s.at[0] == '-' ? -v : v;
+    *out = v;
     return 1;
 }
 

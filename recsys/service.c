@@ -7,7 +7,8 @@
 
 #include "core/file.h"
 #include "core/mem.h"
-#include "recsys/items.h"
+#include "recsys/list.h"
+#include "recsys/use.h"
 
 static const int64_t MEMORY = (int64_t)256 << 20; /* of states, unless --memory says otherwise */
 
@@ -32,28 +33,31 @@ static int open_model(rec_model **out, const mb_run *run, const rec_service_valu
     return rec_model_open(out, v->model, &o, e);
 }
 
-static int mark(rec_service *s, const char *path, const char *option, uint8_t value, mb_err *e) {
-    rec_items list;
-    int64_t unknown = 0;
-    const size_t items = (size_t)rec_model_items(s->model);
-    if (!path)
+/* --allow and --deny, as recmamba recommend has them. */
+static int mark(rec_service *s, const char *value, const char *option, uint8_t set, mb_err *e) {
+    rec_names list = {0};
+    int32_t known = 0;
+    const size_t items = (size_t)rec_model_items(s->model) + 1;
+    if (!value)
         return MB_OK;
-    int rc = rec_items_read(&list, path, e);
-    if (rc)
-        return rc;
-    if (!s->allowed && (s->allowed = mb_malloc(items + 1)))
-        memset(s->allowed, value ? 0 : 1, items + 1);
-    if (!s->allowed)
-        rc = mb_fail(e, MB_NOMEM, "no memory for a list of items");
-    for (int32_t i = 1; !rc && i <= list.n; i++) {
-        const rec_id id = rec_items_id(&list, i);
-        const int32_t item = rec_model_find_item(s->model, id.text, id.n);
-        s->allowed[item] = item ? value : 0;
-        unknown += item == 0;
+    int rc = rec_list_read(&list, value, "item", e);
+    if (!rc && !s->allowed) {
+        s->allowed = mb_malloc(items);
+        if (s->allowed)
+            memset(s->allowed, !set, items);
+        else
+            rc = mb_fail(e, MB_NOMEM, "no memory for a list of items");
     }
-    if (!rc && unknown)
-        mb_warn("--%s %s: the model does not know %" PRId64 " of these %d items", option, path, unknown, list.n);
-    rec_items_fini(&list);
+    for (int32_t i = 0; !rc && i < list.n; i++) {
+        const int32_t item = rec_model_find_item(s->model, list.text + list.at[i], (int)(list.at[i + 1] - list.at[i]));
+        known += item > 0;
+        s->allowed[item] = item > 0 ? set : 0;
+    }
+    if (!rc && known == 0 && set)
+        rc = mb_fail(e, MB_FORMAT, "--%s: the model knows none of the %d items", option, list.n);
+    else if (!rc && known < list.n)
+        mb_warn("--%s: the model does not know %d of the %d items", option, list.n - known, list.n);
+    rec_names_free(&list);
     return rc;
 }
 
@@ -71,7 +75,7 @@ static int open_all(rec_service *s, mb_err *e) {
     if (!rc)
         rc = open_model(&s->model, s->run, s->v, e);
     if (!rc)
-        rc = mb_provenance_file(s->record, "model", mb_model_weights_path(rec_model_engine(s->model)), e);
+        rc = rec_use_note(s->model, s->record, e);
     if (!rc)
         rc = mark(s, s->v->allow, "allow", 1, e);
     if (!rc)

@@ -46,12 +46,14 @@ int64_t rec_service_memory(const mb_run *run);
                                    "may have it. A store is of one model: another one is refused."),                   \
         REC_SERVICE_OPTION(S, F, k, .letter = 'k', .type = MB_OPT_INT, .def = "10", .max = 1000, .meta = "N",          \
                            .help = "Recommendations in an answer, unless the request says otherwise. 0: none."),       \
-        REC_SERVICE_OPTION(S, F, filter_seen, .type = MB_OPT_BOOL, .def = "true",                                      \
-                           .help = "Leave out what the user has met already, unless the request says otherwise."),     \
-        REC_SERVICE_OPTION(S, F, allow, .type = MB_OPT_STRING, .meta = "FILE",                                         \
-                           .help = "Recommend these items only: an identifier a line, as in items.txt."),              \
-        REC_SERVICE_OPTION(S, F, deny, .type = MB_OPT_STRING, .meta = "FILE",                                          \
-                           .help = "Never recommend these items; as --allow."),                                        \
+        REC_SERVICE_OPTION(S, F, filter_seen, .type = MB_OPT_CHOICE, .def = "on", .choices = "off|on",                 \
+                           .help = "on: items that the user has met are not recommended, unless the request says "     \
+                                   "otherwise."),                                                                      \
+        REC_SERVICE_OPTION(S, F, allow, .type = MB_OPT_STRING, .meta = "FILE|ID,ID,..",                                \
+                           .help = "Only these items are recommended: a file with an identifier a line, or "           \
+                                   "identifiers with commas between."),                                                \
+        REC_SERVICE_OPTION(S, F, deny, .type = MB_OPT_STRING, .meta = "FILE|ID,ID,..",                                 \
+                           .help = "These items are not recommended."),                                                \
         REC_SERVICE_OPTION(S, F, sync, .type = MB_OPT_CHOICE, .def = "full", .choices = REC_SYNC_CHOICES,              \
                            .help = "What an acknowledged event survives. All three: the death of this process at any " \
                                    "moment (kill -9). full: loss of power as well; a commit waits for the disk. "      \

@@ -1,15 +1,14 @@
-/* The k best of a row of scores: highest first, of equal scores the lower item. Scores that are no number never win. */
+/* The k best items of a row of scores. */
 #ifndef REC_TOP_H
 #define REC_TOP_H
-#include "recsys/live.h"
+#include <stdint.h>
 
-typedef struct rec_top_filter { /* what is left out; each may be NULL */
-    const rec_record *seen;
-    const uint8_t *allowed; /* (items+1) */
-    const int32_t *deny;
-    int n_deny;
-} rec_top_filter;
+typedef struct rec_hit {
+    int32_t item;
+    float score;
+} rec_hit;
 
-/* score (items+1), column 0 unused. hit (k). Returns how many there are. */
-int rec_top(const float *score, int32_t items, int k, const rec_top_filter *f, rec_live_hit *hit);
+/* Best first; of equal scores the lower item comes first. Items 1 .. n of score (n+1); candidate (n+1) or NULL: those
+ * that are 0 there are left out; a score that is NaN is nobody's. Returns how many there are, at most k. */
+int rec_top(const float *score, int32_t n, const uint8_t *candidate, int k, rec_hit *hit);
 #endif

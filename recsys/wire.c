@@ -12,7 +12,7 @@
 #include "core/options.h"
 
 /* ---- text ---------------------------------------------------------------------------------------------------------*/
-static char *room_for(rec_text *t, size_t n) {
+static char *room_for(rec_buffer *t, size_t n) {
     if (t->lost || n > SIZE_MAX / 4 - t->n) {
         t->lost = 1;
         return NULL;
@@ -29,7 +29,7 @@ static char *room_for(rec_text *t, size_t n) {
     return t->at + t->n;
 }
 
-void rec_text_put(rec_text *t, const char *s, size_t n) {
+void rec_buffer_put(rec_buffer *t, const char *s, size_t n) {
     char *to = room_for(t, n);
     if (!to)
         return;
@@ -37,14 +37,14 @@ void rec_text_put(rec_text *t, const char *s, size_t n) {
     t->n += n;
 }
 
-void rec_text_printf(rec_text *t, const char *fmt, ...) {
+void rec_buffer_printf(rec_buffer *t, const char *fmt, ...) {
     char line[1024];
     va_list args;
     va_start(args, fmt);
     const int n = vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
     MB_ASSERT(n >= 0 && (size_t)n < sizeof line);
-    rec_text_put(t, line, (size_t)n);
+    rec_buffer_put(t, line, (size_t)n);
 }
 
 /* Bytes of the UTF-8 character at s, 0 when there is none (RFC 3629: no overlong forms, no surrogates). */
@@ -61,10 +61,10 @@ static size_t utf8(const unsigned char *s, size_t n) {
     return need;
 }
 
-void rec_text_json(rec_text *t, const char *text, size_t n) {
+void rec_buffer_json(rec_buffer *t, const char *text, size_t n) {
     const unsigned char *s = (const unsigned char *)text;
     size_t plain = 0; /* bytes before i that go out as they are */
-    rec_text_put(t, "\"", 1);
+    rec_buffer_put(t, "\"", 1);
     for (size_t i = 0, step; i < n; i += step) {
         const size_t whole = utf8(s + i, n - i);
         step = whole ? whole : 1;
@@ -72,27 +72,27 @@ void rec_text_json(rec_text *t, const char *text, size_t n) {
             plain += whole;
             continue;
         }
-        rec_text_put(t, text + i - plain, plain);
+        rec_buffer_put(t, text + i - plain, plain);
         plain = 0;
         if (s[i] == '"' || s[i] == '\\')
-            rec_text_printf(t, "\\%c", s[i]);
+            rec_buffer_printf(t, "\\%c", s[i]);
         else
-            rec_text_printf(t, "\\u%04x", s[i] < 0x80 ? s[i] : 0xdc00U + s[i]);
+            rec_buffer_printf(t, "\\u%04x", s[i] < 0x80 ? s[i] : 0xdc00U + s[i]);
     }
-    rec_text_put(t, text + n - plain, plain);
-    rec_text_put(t, "\"", 1);
+    rec_buffer_put(t, text + n - plain, plain);
+    rec_buffer_put(t, "\"", 1);
 }
 
-int rec_text_is_utf8(const char *s, size_t n) {
+int rec_buffer_is_utf8(const char *s, size_t n) {
     for (size_t i = 0, step; i < n; i += step)
         if (!(step = utf8((const unsigned char *)s + i, n - i)))
             return 0;
     return 1;
 }
 
-void rec_text_free(rec_text *t) {
+void rec_buffer_free(rec_buffer *t) {
     mb_free(t->at);
-    *t = (rec_text){0};
+    *t = (rec_buffer){0};
 }
 
 /* ---- requests -----------------------------------------------------------------------------------------------------*/
@@ -218,50 +218,50 @@ void rec_wire_fini(rec_wire *w) {
 }
 
 /* ---- answers ------------------------------------------------------------------------------------------------------*/
-void rec_wire_refusal(rec_text *t, const char *why, int64_t line) {
-    rec_text_put(t, "{", 1);
+void rec_wire_refusal(rec_buffer *t, const char *why, int64_t line) {
+    rec_buffer_put(t, "{", 1);
     if (line > 0)
-        rec_text_printf(t, "\"line\":%" PRId64 ",", line);
-    rec_text_printf(t, "\"status\":\"error\",\"error\":");
-    rec_text_json(t, why, strlen(why));
-    rec_text_put(t, "}", 1);
+        rec_buffer_printf(t, "\"line\":%" PRId64 ",", line);
+    rec_buffer_printf(t, "\"status\":\"error\",\"error\":");
+    rec_buffer_json(t, why, strlen(why));
+    rec_buffer_put(t, "}", 1);
 }
 
-void rec_wire_answer(rec_text *t, const rec_model *m, const rec_live_request *q, int64_t line) {
+void rec_wire_answer(rec_buffer *t, const rec_model *m, const rec_live_request *q, int64_t line) {
     static const char *const STATUS[] = {[REC_LIVE_OK] = "ok",
                                          [REC_LIVE_UNKNOWN_ITEM] = "unknown_item",
                                          [REC_LIVE_NO_HISTORY] = "no_history",
                                          [REC_LIVE_FORGOTTEN] = "forgotten",
                                          [REC_LIVE_ERROR] = "error"};
-    rec_text_put(t, "{\"user\":", 8);
-    rec_text_json(t, q->user.text, (size_t)q->user.n);
-    rec_text_printf(t, ",\"status\":\"%s\"", STATUS[q->status]);
+    rec_buffer_put(t, "{\"user\":", 8);
+    rec_buffer_json(t, q->user.text, (size_t)q->user.n);
+    rec_buffer_printf(t, ",\"status\":\"%s\"", STATUS[q->status]);
     if (q->status == REC_LIVE_ERROR) {
         if (line > 0)
-            rec_text_printf(t, ",\"line\":%" PRId64, line);
-        rec_text_put(t, ",\"error\":", 9);
-        rec_text_json(t, q->why, strlen(q->why));
-        rec_text_put(t, "}", 1);
+            rec_buffer_printf(t, ",\"line\":%" PRId64, line);
+        rec_buffer_put(t, ",\"error\":", 9);
+        rec_buffer_json(t, q->why, strlen(q->why));
+        rec_buffer_put(t, "}", 1);
         return;
     }
     if (q->status == REC_LIVE_UNKNOWN_ITEM) {
-        rec_text_put(t, ",\"item\":", 8);
-        rec_text_json(t, q->item.text, (size_t)q->item.n);
+        rec_buffer_put(t, ",\"item\":", 8);
+        rec_buffer_json(t, q->item.text, (size_t)q->item.n);
     }
-    rec_text_printf(t, ",\"events\":%" PRId64 "%s%s", q->events, q->is_new ? ",\"new\":true" : "",
-                    q->late ? ",\"late\":true" : "");
+    rec_buffer_printf(t, ",\"events\":%" PRId64 "%s%s", q->events, q->is_new ? ",\"new\":true" : "",
+                      q->late ? ",\"late\":true" : "");
     if (q->kind != REC_LIVE_FORGET && q->k > 0) {
-        rec_text_put(t, ",\"top\":[", 8);
+        rec_buffer_put(t, ",\"top\":[", 8);
         for (int i = 0; i < q->n_top; i++) {
             const rec_id id = rec_model_item_id(m, q->top[i].item);
-            rec_text_put(t, i ? ",{\"item\":" : "{\"item\":", i ? 9 : 8);
-            rec_text_json(t, id.text, (size_t)id.n);
+            rec_buffer_put(t, i ? ",{\"item\":" : "{\"item\":", i ? 9 : 8);
+            rec_buffer_json(t, id.text, (size_t)id.n);
             if (isfinite(q->top[i].score))
-                rec_text_printf(t, ",\"score\":%.9g}", (double)q->top[i].score);
+                rec_buffer_printf(t, ",\"score\":%.9g}", (double)q->top[i].score);
             else
-                rec_text_printf(t, ",\"score\":null}"); /* JSON has no infinity */
+                rec_buffer_printf(t, ",\"score\":null}"); /* JSON has no infinity */
         }
-        rec_text_put(t, "]", 1);
+        rec_buffer_put(t, "]", 1);
     }
-    rec_text_put(t, "}", 1);
+    rec_buffer_put(t, "}", 1);
 }

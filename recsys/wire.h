@@ -17,18 +17,18 @@
 
 #include "recsys/live.h"
 
-typedef struct rec_text { /* grows; after a failure `lost` is set and stays */
+typedef struct rec_buffer { /* grows; after a failure `lost` is set and stays */
     char *at;
     size_t n, room;
     int lost;
-} rec_text;
+} rec_buffer;
 
-void rec_text_put(rec_text *t, const char *s, size_t n);
-void rec_text_printf(rec_text *t, const char *fmt, ...) MB_PRINTF(2, 3);
+void rec_buffer_put(rec_buffer *t, const char *s, size_t n);
+void rec_buffer_printf(rec_buffer *t, const char *fmt, ...) MB_PRINTF(2, 3);
 /* With its quotes. */
-void rec_text_json(rec_text *t, const char *s, size_t n);
-void rec_text_free(rec_text *t);
-int rec_text_is_utf8(const char *s, size_t n);
+void rec_buffer_json(rec_buffer *t, const char *s, size_t n);
+void rec_buffer_free(rec_buffer *t);
+int rec_buffer_is_utf8(const char *s, size_t n);
 
 enum { REC_WIRE_DENY_MOST = 1000, REC_WIRE_K_MOST = 1000 };
 
@@ -52,7 +52,7 @@ int rec_wire_parse(rec_wire *w, const rec_wire_options *o, const rec_model *m, c
 int rec_wire_read(rec_wire *w, const rec_wire_options *o, const rec_model *m, json_t *value, mb_err *e) MB_MUST_USE;
 void rec_wire_fini(rec_wire *w);
 /* The answer as one object, without a line end. line: > 0 is named in errors. */
-void rec_wire_answer(rec_text *t, const rec_model *m, const rec_live_request *q, int64_t line);
+void rec_wire_answer(rec_buffer *t, const rec_model *m, const rec_live_request *q, int64_t line);
 /* The answer to what could not be read. */
-void rec_wire_refusal(rec_text *t, const char *why, int64_t line);
+void rec_wire_refusal(rec_buffer *t, const char *why, int64_t line);
 #endif

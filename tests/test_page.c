@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
+#include "core/curve.h"
 #include "core/mem.h"
 #include "core/page.h"
-#include "genomics/curve.h"
 #include "tests/scratch.h"
 
 /* ---- axes ---------------------------------------------------------------------------------------------------------
@@ -196,20 +196,22 @@ static void a_page_without_memory_is_whole_or_none(void **state) {
 static void a_curve_is_read_line_by_line(void **state) {
     (void)state;
     mb_err e = {0};
-    dna_curve c;
-    const char *good = scratch_text("good.jsonl", "{\"step\": 1, \"kind\": \"train\", \"loss\": 2.5}\n"
-                                                  "{\"step\": 2, \"kind\": \"train\", \"loss\": 2}\n"
-                                                  "{\"step\": 2, \"kind\": \"valid\", \"loss\": 1.5, \"best\": 1}\n"
-                                                  "{\"step\": 2, \"kind\": \"other\"}\n"
-                                                  "{\"step\": 3, \"kind\": \"tr");
-    assert_int_equal(dna_curve_read(&c, good, &e), MB_OK);
+    mb_curve c;
+    const char *good =
+        scratch_text("good.jsonl", "{\"step\": 1, \"kind\": \"train\", \"loss\": 2.5}\n"
+                                   "{\"step\": 2, \"kind\": \"train\", \"loss\": 2}\n"
+                                   "{\"step\": 2, \"kind\": \"valid\", \"loss\": 1.5, \"ndcg@10\": 0.25}\n"
+                                   "{\"step\": 2, \"kind\": \"other\"}\n"
+                                   "{\"step\": 3, \"kind\": \"tr");
+    assert_int_equal(mb_curve_read(&c, good, "ndcg@10", &e), MB_OK);
     assert_int_equal(c.n, 2);
     assert_int_equal(c.n_held, 1);
     assert_true(c.step[1] == 2 && c.loss[0] == 2.5 && c.held_step[0] == 2 && c.held_loss[0] == 1.5);
-    dna_curve_fini(&c);
+    assert_true(c.held_figure[0] == 0.25);
+    mb_curve_fini(&c);
     const char *bad =
         scratch_text("bad.jsonl", "{\"step\": 1, \"kind\"\n{\"step\": 2, \"kind\": \"train\", \"loss\": 2}\n");
-    assert_int_equal(dna_curve_read(&c, bad, &e), MB_FORMAT);
+    assert_int_equal(mb_curve_read(&c, bad, NULL, &e), MB_FORMAT);
     assert_true(holds(e.text, "bad.jsonl"));
     assert_int_equal(c.n, 0);
 }

@@ -477,26 +477,26 @@ static void requests(void **state) {
 
 static void answers(void **state) {
     (void)state;
-    rec_text t = {0};
-    const rec_live_hit hit[] = {{3, 0.1F}, {1, -INFINITY}};
+    rec_buffer t = {0};
+    const rec_hit hit[] = {{3, 0.1F}, {1, -INFINITY}};
     rec_live_request q = {.user = {"a\"\x01\xc3\xa9\xff\xed\xa0\x80", 9}, .item = {"z", 1}, .k = 2, .events = 4};
     q.top = hit;
     q.n_top = 2;
     q.late = q.is_new = 1;
     rec_wire_answer(&t, model, &q, 0);
-    rec_text_put(&t, "", 1);
+    rec_buffer_put(&t, "", 1);
     assert_string_equal(t.at,
                         "{\"user\":\"a\\\"\\u0001\xc3\xa9\\udcff\\udced\\udca0\\udc80\",\"status\":\"ok\",\"events\":4,"
                         "\"new\":true,\"late\":true,\"top\":[{\"item\":\"i3\",\"score\":0.100000001},"
                         "{\"item\":\"i1\",\"score\":null}]}");
-    rec_text_free(&t);
+    rec_buffer_free(&t);
     q = (rec_live_request){.user = {"u", 1}, .status = REC_LIVE_ERROR, .why = "so"};
     rec_wire_answer(&t, model, &q, 7);
     rec_wire_refusal(&t, "no \"", 8);
-    rec_text_put(&t, "", 1);
+    rec_buffer_put(&t, "", 1);
     assert_string_equal(t.at, "{\"user\":\"u\",\"status\":\"error\",\"line\":7,\"error\":\"so\"}"
                               "{\"line\":8,\"status\":\"error\",\"error\":\"no \\\"\"}");
-    rec_text_free(&t);
+    rec_buffer_free(&t);
 }
 
 int main(void) {

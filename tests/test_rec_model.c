@@ -54,9 +54,8 @@ static void items_come_back(void **state) {
     }
     assert_int_equal(rec_items_find(&items, "plai", 4), 0);
     assert_int_equal(rec_items_find(&items, "plain ", 6), 0);
-    static const char SAYS[] = "5:plain10:with blank0:7:\"quoted10:two\nlines\\7:zero\0in5:caf\xc3\xa9"
-                               "2:\xff\xfe"
-                               "8:tab\there5:a\"b\\c";
+    static const char SAYS[] = "\5\0\0\0plain\12\0\0\0with blank\0\0\0\0\7\0\0\0\"quoted\12\0\0\0two\nlines\\"
+                               "\7\0\0\0zero\0in\5\0\0\0caf\xc3\xa9\2\0\0\0\xff\xfe\10\0\0\0tab\there\5\0\0\0a\"b\\c";
     mb_sha256_hex(SAYS, sizeof SAYS - 1, digest);
     assert_string_equal(items.digest, digest);
     rec_items_fini(&items);

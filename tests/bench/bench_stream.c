@@ -40,7 +40,7 @@ static void run(rec_live *l, int events, int users, int batch, uint64_t seed, do
     static rec_wire wire[BATCH];
     static rec_live_request r[BATCH];
     const rec_wire_options o = {.k = 10, .filter_seen = 1};
-    rec_text answer = {0};
+    rec_buffer answer = {0};
     mb_rng g;
     mb_err e = {0};
     mb_rng_init(&g, seed, 0);
@@ -73,7 +73,7 @@ static void run(rec_live *l, int events, int users, int batch, uint64_t seed, do
     }
     *wall = (mb_clock_seconds() - wall0) / events;
     *cpu = (mb_cpu_seconds() - cpu0) / events;
-    rec_text_free(&answer);
+    rec_buffer_free(&answer);
     qsort(latency, (size_t)n_latency, sizeof *latency, by_value);
 }
 

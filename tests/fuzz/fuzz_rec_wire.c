@@ -31,7 +31,7 @@ static void open_model(void) {
         abort();
 }
 
-static void must_be_json(const rec_text *t) {
+static void must_be_json(const rec_buffer *t) {
     json_error_t why;
     MB_ASSERT(!t->lost);
     json_t *v = json_loadb(t->at, t->n, JSON_REJECT_DUPLICATES, &why);
@@ -43,7 +43,7 @@ static void must_be_json(const rec_text *t) {
 static void request(const rec_wire_options *o, const char *data, size_t n) {
     char *copy = mb_malloc(n + 1);
     rec_wire w = {0};
-    rec_text t = {0};
+    rec_buffer t = {0};
     mb_err e = {0};
     memcpy(copy, data, n);
     const int rc = rec_wire_parse(&w, o, model, copy, n, &e);
@@ -51,10 +51,10 @@ static void request(const rec_wire_options *o, const char *data, size_t n) {
     if (rc) {
         rec_wire_refusal(&t, e.text, 3);
     } else {
-        const rec_live_hit hit[] = {{1, 0.5F}, {ITEMS, -1e30F}};
+        const rec_hit hit[] = {{1, 0.5F}, {ITEMS, -1e30F}};
         rec_live_request *q = &w.q;
         MB_ASSERT(q->user.n >= 1 && q->user.n <= REC_STORE_KEY_MOST && q->k >= 0 && q->k <= REC_WIRE_K_MOST);
-        MB_ASSERT(rec_text_is_utf8(q->user.text, (size_t)q->user.n));
+        MB_ASSERT(rec_buffer_is_utf8(q->user.text, (size_t)q->user.n));
         MB_ASSERT(q->kind != REC_LIVE_EVENT || q->item.text);
         for (int i = 0; i < q->n_deny; i++)
             MB_ASSERT(q->deny[i] >= 1 && q->deny[i] <= ITEMS);
@@ -66,7 +66,7 @@ static void request(const rec_wire_options *o, const char *data, size_t n) {
         rec_wire_answer(&t, model, q, 7);
     }
     must_be_json(&t);
-    rec_text_free(&t);
+    rec_buffer_free(&t);
     rec_wire_fini(&w);
     mb_free(copy);
 }
@@ -82,8 +82,8 @@ static void target(const char *method, const char *data, size_t n) {
     if (!q.code) {
         MB_ASSERT(q.route != REC_HTTP_NOWHERE && q.k >= -1 && q.k <= REC_WIRE_K_MOST);
         MB_ASSERT(!q.user.text || (q.user.n >= 1 && q.user.n <= REC_STORE_KEY_MOST));
-        MB_ASSERT(!q.user.text || rec_text_is_utf8(q.user.text, (size_t)q.user.n));
-        MB_ASSERT(!q.item.text || rec_text_is_utf8(q.item.text, (size_t)q.item.n));
+        MB_ASSERT(!q.user.text || rec_buffer_is_utf8(q.user.text, (size_t)q.user.n));
+        MB_ASSERT(!q.item.text || rec_buffer_is_utf8(q.item.text, (size_t)q.item.n));
     }
     (void)rec_http_host_is_local(copy);
     (void)rec_http_is_json(copy);
@@ -93,12 +93,12 @@ static void target(const char *method, const char *data, size_t n) {
 
 /* Any bytes as an identifier in an answer: the text is JSON, and ASCII where the bytes are no UTF-8. */
 static void identifier(const char *data, size_t n) {
-    rec_text t = {0};
-    rec_text_put(&t, "[", 1);
-    rec_text_json(&t, data, n);
-    rec_text_put(&t, "]", 1);
-    MB_ASSERT(!t.lost && rec_text_is_utf8(t.at, t.n));
-    rec_text_free(&t);
+    rec_buffer t = {0};
+    rec_buffer_put(&t, "[", 1);
+    rec_buffer_json(&t, data, n);
+    rec_buffer_put(&t, "]", 1);
+    MB_ASSERT(!t.lost && rec_buffer_is_utf8(t.at, t.n));
+    rec_buffer_free(&t);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

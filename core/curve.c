@@ -1,5 +1,5 @@
 /* See curve.h. */
-#include "genomics/curve.h"
+#include "core/curve.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -12,41 +12,39 @@
 
 enum { MOST_BYTES = 1 << 28 };
 
-typedef struct columns {
-    double **step, **loss;
-    int64_t *n;
-} columns;
-
-static int put(const columns *to, double step, double loss) {
-    if ((*to->n & (*to->n - 1)) == 0) { /* full at powers of two */
-        const size_t room = *to->n ? 2 * (size_t)*to->n : 1;
-        double *s = mb_realloc_array(*to->step, room, sizeof *s);
-        if (s)
-            *to->step = s;
-        double *l = s ? mb_realloc_array(*to->loss, room, sizeof *l) : NULL;
-        if (!l)
-            return MB_NOMEM;
-        *to->loss = l;
-    }
-    (*to->step)[*to->n] = step;
-    (*to->loss)[(*to->n)++] = loss;
+static int grow(double **to, int64_t n) { /* full at powers of two */
+    if ((n & (n - 1)) != 0)
+        return MB_OK;
+    double *p = mb_realloc_array(*to, n ? 2 * (size_t)n : 1, sizeof *p);
+    if (!p)
+        return MB_NOMEM;
+    *to = p;
     return MB_OK;
 }
 
-static int take_line(dna_curve *c, const json_t *line) {
+static int take_line(mb_curve *c, const json_t *line, const char *figure) {
     const char *kind = json_string_value(json_object_get(line, "kind"));
     const json_t *step = json_object_get(line, "step"), *loss = json_object_get(line, "loss");
-    const columns train = {&c->step, &c->loss, &c->n}, held = {&c->held_step, &c->held_loss, &c->n_held};
+    const json_t *judged = figure ? json_object_get(line, figure) : NULL;
     if (!kind || !json_is_integer(step) || !json_is_number(loss))
         return MB_OK;
-    if (strcmp(kind, "train") == 0)
-        return put(&train, (double)json_integer_value(step), json_number_value(loss));
-    if (strcmp(kind, "valid") == 0)
-        return put(&held, (double)json_integer_value(step), json_number_value(loss));
+    if (strcmp(kind, "train") == 0) {
+        if (grow(&c->step, c->n) != MB_OK || grow(&c->loss, c->n) != MB_OK)
+            return MB_NOMEM;
+        c->step[c->n] = (double)json_integer_value(step);
+        c->loss[c->n++] = json_number_value(loss);
+    } else if (strcmp(kind, "valid") == 0) {
+        if (grow(&c->held_step, c->n_held) != MB_OK || grow(&c->held_loss, c->n_held) != MB_OK ||
+            grow(&c->held_figure, c->n_held) != MB_OK)
+            return MB_NOMEM;
+        c->held_step[c->n_held] = (double)json_integer_value(step);
+        c->held_loss[c->n_held] = json_number_value(loss);
+        c->held_figure[c->n_held++] = json_is_number(judged) ? json_number_value(judged) : NAN;
+    }
     return MB_OK;
 }
 
-static int read_lines(dna_curve *c, char *text, size_t size, const char *path, mb_err *e) {
+static int read_lines(mb_curve *c, char *text, size_t size, const char *path, const char *figure, mb_err *e) {
     static const mb_json_limits LIMITS = {.depth = 8, .parts = 1000};
     size_t at = 0;
     while (at < size) {
@@ -56,7 +54,7 @@ static int read_lines(dna_curve *c, char *text, size_t size, const char *path, m
         mb_err bad = {0};
         int rc = n ? mb_json_parse(&line, text + at, n, &LIMITS, 0, path, at, &bad) : MB_OK;
         if (rc == MB_OK && line)
-            rc = take_line(c, line) ? mb_fail(&bad, MB_NOMEM, "%s: no memory for a curve", path) : MB_OK;
+            rc = take_line(c, line, figure) ? mb_fail(&bad, MB_NOMEM, "%s: no memory for a curve", path) : MB_OK;
         json_decref(line);
         if (rc == MB_FORMAT && at + n + 1 >= size) {
             mb_warn("%s: the last line is not whole and is left out", path);
@@ -69,25 +67,26 @@ static int read_lines(dna_curve *c, char *text, size_t size, const char *path, m
     return MB_OK;
 }
 
-int dna_curve_read(dna_curve *c, const char *path, mb_err *e) {
+int mb_curve_read(mb_curve *c, const char *path, const char *figure, mb_err *e) {
     char *text = NULL;
     size_t size = 0;
-    *c = (dna_curve){0};
+    *c = (mb_curve){0};
     int rc = mb_file_read_all(path, MOST_BYTES, &text, &size, e);
     if (rc == MB_OK)
-        rc = read_lines(c, text, size, path, e);
+        rc = read_lines(c, text, size, path, figure, e);
     mb_free(text);
     if (rc != MB_OK)
-        dna_curve_fini(c);
+        mb_curve_fini(c);
     return rc;
 }
 
-void dna_curve_fini(dna_curve *c) {
+void mb_curve_fini(mb_curve *c) {
     mb_free(c->step);
     mb_free(c->loss);
     mb_free(c->held_step);
     mb_free(c->held_loss);
-    *c = (dna_curve){0};
+    mb_free(c->held_figure);
+    *c = (mb_curve){0};
 }
 
 static double *scaled(const double *y, int64_t n, double by) {
@@ -97,13 +96,13 @@ static double *scaled(const double *y, int64_t n, double by) {
     return out;
 }
 
-int dna_curve_chart_make(dna_curve_chart *out, const dna_curve *c, int bits, mb_err *e) {
+int mb_curve_chart_make(mb_curve_chart *out, const mb_curve *c, int bits, mb_err *e) {
     const double by = bits ? 1 / M_LN2 : 1;
     memset(out, 0, sizeof *out);
     out->y[0] = scaled(c->loss, c->n, by);
     out->y[1] = scaled(c->held_loss, c->n_held, by);
     if (!out->y[0] || !out->y[1]) {
-        dna_curve_chart_fini(out);
+        mb_curve_chart_fini(out);
         return mb_fail(e, MB_NOMEM, "no memory for a curve");
     }
     int64_t from = 0; /* the fall from ignorance in the first steps would press the rest flat */
@@ -120,15 +119,15 @@ int dna_curve_chart_make(dna_curve_chart *out, const dna_curve *c, int bits, mb_
     return MB_OK;
 }
 
-void dna_curve_chart_fini(dna_curve_chart *c) {
+void mb_curve_chart_fini(mb_curve_chart *c) {
     mb_free(c->y[0]);
     mb_free(c->y[1]);
     memset(c, 0, sizeof *c);
 }
 
-static int read_folder(dna_curve *c, const char *folder, mb_err *e) {
+int mb_curve_read_folder(mb_curve *c, const char *folder, const char *figure, mb_err *e) {
     char *path = mb_path_join(folder, "metrics.jsonl");
-    int rc = path ? dna_curve_read(c, path, e) : mb_fail(e, MB_NOMEM, "no memory for a path");
+    int rc = path ? mb_curve_read(c, path, figure, e) : mb_fail(e, MB_NOMEM, "no memory for a path");
     mb_free(path);
     return rc;
 }
@@ -147,62 +146,19 @@ static int write_picture(const mb_picture *picture, const char *path, mb_err *e)
     return rc;
 }
 
-int dna_curve_draw(const char *folder, const char *path, mb_err *e) {
-    dna_curve c = {0};
-    dna_curve_chart chart = {0};
+int mb_curve_draw(const char *folder, const char *path, mb_err *e) {
+    mb_curve c = {0};
+    mb_curve_chart chart = {0};
     mb_picture *picture = NULL;
-    int rc = read_folder(&c, folder, e);
+    int rc = mb_curve_read_folder(&c, folder, NULL, e);
     if (rc == MB_OK)
-        rc = dna_curve_chart_make(&chart, &c, 1, e);
+        rc = mb_curve_chart_make(&chart, &c, 1, e);
     if (rc == MB_OK)
         rc = mb_chart_draw(&picture, &chart.chart, e);
     if (rc == MB_OK)
         rc = write_picture(picture, path, e);
     mb_picture_destroy(picture);
-    dna_curve_chart_fini(&chart);
-    dna_curve_fini(&c);
-    return rc;
-}
-
-static void put_evaluations(mb_page *p, const dna_curve *c) {
-    static const char *const COLUMN[] = {"step", "held-out loss, nats", "bits"};
-    mb_page_heading(p, "Held-out evaluations");
-    mb_page_table(p, COLUMN, 3);
-    for (int64_t i = 0; i < c->n_held; i++) {
-        char text[3][32];
-        const char *cell[] = {text[0], text[1], text[2]};
-        snprintf(text[0], sizeof *text, "%.0f", c->held_step[i]);
-        snprintf(text[1], sizeof *text, "%.5f", c->held_loss[i]);
-        snprintf(text[2], sizeof *text, "%.5f", c->held_loss[i] / M_LN2);
-        mb_page_row(p, cell);
-    }
-    mb_page_table_end(p);
-}
-
-int dna_train_page(const char *folder, double best_bits, mb_provenance *record, mb_err *e) {
-    dna_curve c = {0};
-    dna_curve_chart chart = {0};
-    mb_page *p = NULL;
-    char *path = mb_path_join(folder, "report.html");
-    int rc = path ? read_folder(&c, folder, e) : mb_fail(e, MB_NOMEM, "no memory for a path");
-    if (rc == MB_OK)
-        rc = dna_curve_chart_make(&chart, &c, 1, e);
-    if (rc == MB_OK)
-        rc = mb_page_create(&p, "A DNA model, pre-trained", e);
-    if (rc == MB_OK) {
-        mb_page_fact(p, "model", "%s", folder);
-        if (c.n > 0)
-            mb_page_fact(p, "steps", "%.0f", c.step[c.n - 1]);
-        if (isfinite(best_bits))
-            mb_page_fact(p, "best held-out loss", "%.4f bits per target", best_bits);
-        mb_page_chart(p, &chart.chart);
-        if (c.n_held > 0)
-            put_evaluations(p, &c);
-        rc = mb_page_write(p, record, path, e);
-    }
-    mb_page_destroy(p);
-    dna_curve_chart_fini(&chart);
-    dna_curve_fini(&c);
-    mb_free(path);
+    mb_curve_chart_fini(&chart);
+    mb_curve_fini(&c);
     return rc;
 }

@@ -1,0 +1,85 @@
+/* Architectures by name. See presets.h. */
+#include "recsys/presets.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct preset {
+    const char *name;
+    int D, n_layer, N;
+} preset;
+
+static const preset PRESETS[] = {{"mamba", 64, 2, 32}};
+enum { N_PRESETS = sizeof PRESETS / sizeof *PRESETS };
+
+const char *rec_preset_list(void) {
+    return "mamba (pre-norm residual Mamba-1 layers, width 64, 2 layers, 32 states)";
+}
+
+static const preset *find(const char *text, size_t n) {
+    for (int i = 0; i < N_PRESETS; i++)
+        if (strlen(PRESETS[i].name) == n && strncmp(PRESETS[i].name, text, n) == 0)
+            return &PRESETS[i];
+    return NULL;
+}
+
+int rec_preset_is(const char *text) {
+    return find(text, strcspn(text, ":")) != NULL;
+}
+
+static void fill(mb_config *c, const preset *p) {
+    *c = (mb_config){.family = MB_FAMILY_MAMBA_SSM,
+                     .mixer = MB_MIXER_MAMBA1,
+                     .D = p->D,
+                     .n_layer = p->n_layer,
+                     .N = p->N,
+                     .K = 4,
+                     .conv_bias = 1,
+                     .norm = MBK_NORM_RMS,
+                     .eps = 1e-5F,
+                     .tied_head = 1,
+                     .has_head = 1,
+                     .pad_token = -1,
+                     .residual_scale = 1};
+}
+
+/* ":d128", ":n4", ":s16" after the name. */
+static int apply(mb_config *c, const char *name, const char *part, mb_err *e) {
+    while (*part == ':') {
+        char *end = NULL;
+        const char letter = part[1];
+        const long v = letter ? strtol(part + 2, &end, 10) : 0;
+        int *to = letter == 'd' ? &c->D : letter == 'n' ? &c->n_layer : letter == 's' ? &c->N : NULL;
+        if (!to || end == part + 2 || (*end && *end != ':') || v < 1 || v > MB_MAX_D)
+            return mb_fail(e, MB_USAGE, "%s: after a preset come :dWIDTH, :nLAYERS, :sSTATES, as in mamba:d128:n4",
+                           name);
+        *to = (int)v;
+        part = end;
+    }
+    return MB_OK;
+}
+
+int rec_config_for(mb_config *c, int32_t items, const char *where, mb_err *e) {
+    if (items >= MB_MAX_VOCAB)
+        return mb_fail(e, MB_NOTSUP,
+                       "%s: %d items; a model has at most %d (leave rare ones out: recmamba prep "
+                       "--min-item)",
+                       where, items, MB_MAX_VOCAB - 1);
+    c->V = c->V_config = items + 1;
+    c->vocab_multiple = 0;
+    return mb_config_check(c, where, e);
+}
+
+int rec_preset_config(mb_config *c, const char *name, int32_t items, mb_err *e) {
+    const size_t n = strcspn(name, ":");
+    const preset *p = find(name, n);
+    if (!p)
+        return mb_fail(e, MB_NOTFOUND, "no preset %s: there is %s", name, rec_preset_list());
+    fill(c, p);
+    int rc = apply(c, name, name + n, e);
+    if (rc != MB_OK)
+        return rc;
+    c->E = 2 * c->D;
+    c->R = (c->D + 15) / 16;
+    return rec_config_for(c, items, name, e);
+}
