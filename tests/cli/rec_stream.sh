@@ -9,8 +9,8 @@ cat >config.json <<'JSON'
 {"d_model": 24, "n_layer": 2, "vocab_size": 201, "ssm_cfg": {"d_state": 8, "d_conv": 4, "expand": 2}, "rms_norm": true,
  "residual_in_fp32": true, "fused_add_norm": true, "pad_vocab_size_multiple": 1, "tie_embeddings": true}
 JSON
-"$bin/seqmamba" create config.json -o m -q && seq -f 'i%g' 1 200 >m/items.txt
-"$bin/seqmamba" create config.json -o other -q --seed 5 && cp m/items.txt other/
+"$bin/seqmamba" create config.json -o m -q >/dev/null && seq -f 'i%g' 1 200 >m/items.txt
+"$bin/seqmamba" create config.json -o other -q --seed 5 >/dev/null && cp m/items.txt other/
 run "$rec" stream -m m --store probe
 [ "$status" = 1 ] && has "$err" "liblmdb-dev" && { skip "built without LMDB"; exit 0; }
 
@@ -50,7 +50,7 @@ check "an identifier that no store can hold" has "$out" '511 bytes; 1 to 510 can
 printf 'i5\ni6\nnone\n' >few
 feed '{"user":"a","item":"i1"}\n' allow --allow few
 check "--allow" [ "$(grep -o '"item":"[^"]*"' .out | sort | tr '\n' ' ')" = '"item":"i5" "item":"i6" ' ]
-check "--allow: items that the model lacks are told" has "$err" "does not know 1 of these 3"
+check "--allow: items that the model lacks are told" has "$err" "does not know 1 of the 3 items"
 feed '{"user":"a","topk":300}\n' allow --deny few
 check "--deny and what was met" [ "$(grep -o '"item":"[^"]*"' .out | grep -c -vE '"i(1|5|6)"')" = 197 ]
 
@@ -94,6 +94,13 @@ check "loading again changes nothing" has "$err" "loaded 0 users with 0 events; 
 stream --store one <asks >want
 stream --store loaded <asks >loaded.out
 check "a loaded history answers as its events do, to the bit" cmp -s want loaded.out
+
+run "$rec" recommend log.csv -m m --window -1 -k 200 --filter-seen off -o batch.tsv
+check "the batch way" [ "$status" = 0 ]
+sed 's/^{"user":"\([^"]*\)".*"top":\[/\1 /; s/{"item":"\([^"]*\)","score":\([^}]*\)},*/\1 \2 /g; s/ *\]}$//' want |
+    awk '{ for (i = 2; i < NF; i += 2) printf "%s\t%d\t%s\t%s\n", $1, i / 2, $i, $(i + 1) }' | sort >stream.tsv
+check "stream and recommend agree in every item and every digit of its score" cmp -s stream.tsv <(tail -n +2 batch.tsv | sort)
+check "for all users and items" [ "$(wc -l <stream.tsv)" = 6000 ]
 
 # ---- looking into a store
 run "$rec" stream --store one --inspect --export users.jsonl -m m
