@@ -45,8 +45,9 @@ typedef struct server {
     rec_wire *wire;
     rec_live_request *request;
     int entries, requests;
-    int turn;   /* whose lines come first */
-    int failed; /* a status: the store cannot be written, or a line is bad and strict was asked for */
+    double full; /* no descriptors: no connections are taken until then */
+    int turn;    /* whose lines come first */
+    int failed;  /* a status: the store cannot be written, or a line is bad and strict was asked for */
     mb_err why;
 } server;
 
@@ -75,8 +76,10 @@ static client *new_client(server *s, int in, int out, int is_socket) {
 static void accept_clients(server *s) {
     while (s->n < s->o->connections) {
         const int fd = accept4(s->o->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS))
+            s->full = mb_clock_seconds() + 0.5; /* the listener stays ready: without a rest this would spin */
         if (fd < 0)
-            return; /* none, or one that has gone again; without descriptors it waits */
+            return;
         if (!new_client(s, fd, fd, 1))
             close(fd);
     }
@@ -268,15 +271,15 @@ static int lines_ready(const server *s) {
 }
 
 static void wait_and_read(server *s, int stopping) {
-    const int ready = !stopping && lines_ready(s), listens = s->o->listener >= 0;
+    const int ready = !stopping && lines_ready(s);
+    const int takes = s->o->listener >= 0 && !stopping && s->n < s->o->connections && mb_clock_seconds() >= s->full;
     for (int i = 0; i < s->n; i++) {
         const client *c = s->client[i];
         const int in = !stopping && wants_input(s, c);
         s->poll[i] = (struct pollfd){.fd = in ? c->in : -1, .events = POLLIN};
         s->poll[s->n + i] = (struct pollfd){.fd = waiting(c) ? c->out : -1, .events = POLLOUT};
     }
-    s->poll[2 * s->n] =
-        (struct pollfd){.fd = listens && !stopping && s->n < s->o->connections ? s->o->listener : -1, .events = POLLIN};
+    s->poll[2 * s->n] = (struct pollfd){.fd = takes ? s->o->listener : -1, .events = POLLIN};
     const int n = s->n;
     if (poll(s->poll, (nfds_t)(2 * n + 1), ready ? 0 : TICK) <= 0)
         return;

@@ -53,57 +53,68 @@ static int take_over(const loading *g, rec_live_worker *w, rec_user *u, int32_t 
     return rc;
 }
 
-static int load_group(loading *g, const group *x, mb_err *e) {
-    rec_live *l = g->l;
-    rec_user **user = mb_calloc((size_t)(x->to - x->from), sizeof(rec_user *));
-    int64_t events = 0, refused = 0, users = 0, unknown = 0;
-    mb_err first = {0};
-    int rc = user ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for %d users", x->to - x->from), worst = MB_OK;
+/* user (to - from): those whose histories are to be loaded. */
+static int take_users(loading *g, const group *x, rec_user **user, mb_err *e) {
+    int rc = MB_OK;
     for (int32_t i = x->from; !rc && i < x->to; i++) {
         const rec_id id = rec_log_user_id(g->log, i);
         rec_user *u = NULL;
         if (id.n < 1 || id.n > REC_STORE_KEY_MOST) {
-            refused++;
+            g->c->refused++;
             continue;
         }
-        rc = rec_users_take(l->users, id, &u, e);
+        rc = rec_users_take(g->l->users, id, &u, e);
         if (!rc && u->r.events > 0)
             g->c->present++;
         else if (!rc)
             user[i - x->from] = u;
     }
-#pragma omp parallel for num_threads(l->o.threads) schedule(dynamic, 1) reduction(+ : events, refused, users, unknown)
-    for (int32_t i = x->from; i < x->to; i++) {
+    return rc;
+}
+
+static int feed_users(loading *g, const group *x, rec_user *const *user, int64_t *fed, mb_err *e) {
+    rec_live *l = g->l;
+    int worst = MB_OK;
+    mb_err first = {0};
+#pragma omp parallel for num_threads(l->o.threads) schedule(dynamic, 1) if (l->o.threads > 1)
+    for (int32_t i = 0; i < x->to - x->from; i++) {
         mb_err own = {0};
-        int64_t fed = 0;
-        if (rc || !user[i - x->from])
-            continue;
-        const int failed = take_over(g, &l->worker[omp_get_thread_num()], user[i - x->from], i,
-                                     g->token + (g->v->user_at[i] - x->at), &fed, &own);
-        events += fed;
-        users += fed > 0;
-        refused += fed == 0;
-        unknown += g->v->user_at[i + 1] - g->v->user_at[i] - fed;
-        if (failed) {
+        const int rc = !user[i] ? MB_OK
+                                : take_over(g, &l->worker[omp_get_thread_num()], user[i], x->from + i,
+                                            g->token + (g->v->user_at[x->from + i] - x->at), &fed[i], &own);
+        if (rc) {
 #pragma omp critical(rec_live_load_error)
             if (worst == MB_OK) {
-                worst = failed;
+                worst = rc;
                 first = own;
             }
         }
     }
+    return worst ? mb_fail(e, worst, "%s", first.text) : MB_OK;
+}
+
+static int load_group(loading *g, const group *x, mb_err *e) {
+    const size_t n = (size_t)(x->to - x->from);
+    rec_user **user = mb_calloc(n, sizeof(rec_user *));
+    int64_t *fed = mb_calloc(n, sizeof *fed);
+    int rc = user && fed ? take_users(g, x, user, e) : mb_fail(e, MB_NOMEM, "no memory for %zu users", n);
+    if (!rc)
+        rc = feed_users(g, x, user, fed, e);
+    for (size_t i = 0; !rc && i < n; i++)
+        if (user[i]) {
+            const int32_t u = x->from + (int32_t)i;
+            g->c->users += fed[i] > 0;
+            g->c->refused += fed[i] == 0;
+            g->c->events += fed[i];
+            g->c->unknown += g->v->user_at[u + 1] - g->v->user_at[u] - fed[i];
+        }
     mb_free(user);
-    if (!rc && worst)
-        rc = mb_fail(e, worst, "%s", first.text);
+    mb_free(fed);
     if (rc) {
-        rec_users_abandon(l->users);
+        rec_users_abandon(g->l->users);
         return rc;
     }
-    g->c->refused += refused;
-    g->c->unknown += unknown;
-    g->c->users += users;
-    g->c->events += events;
-    return rec_users_commit(l->users, l->o.threads, e);
+    return rec_users_commit(g->l->users, g->l->o.threads, e);
 }
 
 static int load_all(loading *g, const atomic_int *stop, mb_err *e) {

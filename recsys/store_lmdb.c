@@ -90,6 +90,15 @@ static int somebody_writes(const rec_store *s) {
     return busy;
 }
 
+/* So that the file itself is still there after a loss of power. */
+static int sync_folder(const char *path) {
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int rc = fd < 0 || fsync(fd) ? -1 : 0;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static int open_env(rec_store *s, const rec_store_options *o, mb_err *e) {
     static const unsigned SYNC[] = {
         [REC_SYNC_FULL] = 0, [REC_SYNC_COMMIT] = MDB_NOMETASYNC, [REC_SYNC_NONE] = MDB_NOSYNC};
@@ -110,6 +119,12 @@ static int open_env(rec_store *s, const rec_store_options *o, mb_err *e) {
     if (code)
         return fail(s, code, "be opened", e);
     s->page = st.ms_psize;
+    if (!o->read_only) {
+        int dead;
+        mdb_reader_check(s->env, &dead); /* readers that were killed would keep old pages from being used again */
+        if (o->sync == REC_SYNC_FULL && sync_folder(s->folder))
+            return mb_fail_errno(e, MB_IO, "%s: cannot be synced", s->folder);
+    }
     MDB_envinfo info;
     mdb_env_info(s->env, &info);
     s->map = info.me_mapsize;
@@ -310,7 +325,7 @@ int rec_store_each(rec_store *s, int (*visit)(void *user, rec_id id, const void 
     int code = mdb_cursor_open(s->reading, s->dbi, &c);
     if (!code)
         code = mdb_cursor_get(c, &key, &value, MDB_SET_RANGE);
-    while (!rc && !code) {
+    while (!rc && !code && key.mv_size > 0 && *(const char *)key.mv_data == 'u') {
         rc = check_value(s, &value, e);
         if (!rc)
             rc = visit(user, (rec_id){(const char *)key.mv_data + 1, (int)key.mv_size - 1}, value.mv_data,
@@ -320,7 +335,7 @@ int rec_store_each(rec_store *s, int (*visit)(void *user, rec_id id, const void 
     }
     if (c)
         mdb_cursor_close(c);
-    return rc ? rc : code == MDB_NOTFOUND ? MB_OK : fail(s, code, "be read", e);
+    return rc ? rc : code && code != MDB_NOTFOUND ? fail(s, code, "be read", e) : MB_OK;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------*/
@@ -348,7 +363,9 @@ int rec_store_commit(rec_store *s, const rec_store_change *c, int n, mb_err *e) 
     s->live = 0;
     int code = try_commit(s, c, n);
     while (code == MDB_MAP_FULL && s->map < SIZE_MAX / 4) {
+        int dead;
         end_reading(s);
+        mdb_reader_check(s->env, &dead);
         code = mdb_env_set_mapsize(s->env, 2 * s->map);
         if (code)
             break;

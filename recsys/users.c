@@ -211,7 +211,7 @@ static int fetch(rec_users *u, rec_id id, rec_user **out, mb_err *e) {
 static int add(rec_users *u, rec_id id, rec_user **out, mb_err *e) {
     rec_user *x = NULL;
     int rc = fetch(u, id, &x, e);
-    if (rc)
+    if (rc || !x)
         return rc;
     if ((size_t)u->counts.cached >= u->buckets)
         widen(u);
