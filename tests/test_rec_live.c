@@ -399,6 +399,66 @@ static void no_memory(void **state) {
     close_live(&x);
 }
 
+/* A log whose loading is stopped after each group of two users, and goes on; then it is as if events had come. */
+static void loading(void **state) {
+    (void)state;
+    static char text[1 << 16];
+    static history h[USERS];
+    rec_log *log = NULL;
+    rec_live_load_counts c, sum = {0};
+    atomic_int stopped = 1;
+    mb_rng g;
+    int at = snprintf(text, sizeof text, "user,item,time\n"), unknown = 0;
+    memset(h, 0, sizeof h);
+    mb_rng_init(&g, 9, 0);
+    for (int i = 0; i < 400; i++) {
+        const int u = (int)mb_rng_below(&g, USERS), item = 1 + (int)mb_rng_below(&g, ITEMS + 3);
+        at += snprintf(text + at, sizeof text - (size_t)at, "u%d,i%d,%d\n", u, item, 1000 + i);
+        if (item <= ITEMS)
+            h[u].item[h[u].n++] = item;
+        unknown += item > ITEMS;
+    }
+    at += snprintf(text + at, sizeof text - (size_t)at, "unlucky,none,1\n");
+    for (int i = 0; i <= REC_STORE_KEY_MOST; i++)
+        text[at++] = 'x';
+    snprintf(text + at, sizeof text - (size_t)at, ",i1,1\n");
+    mb_log_set_level(MB_LOG_ERROR);
+    if (rec_log_open(&log, scratch_text("log.csv", text), NULL, &error))
+        fail_msg("%s", error.text);
+    live x = open_live(scratch_path("loaded"), 2, 1 << 24, 2);
+    int rounds = 0, rc;
+    do {
+        mb_err_clear(&error);
+        rc = rec_live_load(x.l, log, &stopped, &c, &error);
+        sum.users += c.users;
+        sum.events += c.events;
+        sum.unknown += c.unknown;
+        sum.present = c.present;
+        close_live(&x);
+        x = open_live(scratch_path("loaded"), 1, two_users(), 2);
+        stopped = ++rounds < 3; /* stopped twice at the first group that has anything to do */
+    } while (rc == MB_STOPPED && rounds < 10);
+    assert_int_equal(rc, MB_OK);
+    assert_int_equal(rounds, 4);
+    assert_int_equal(sum.users, USERS);
+    assert_int_equal(sum.unknown, unknown + 1);
+    assert_int_equal(c.refused, 2);
+    for (int u = 0; u < USERS; u++) {
+        rec_live_request ask = event(u, 1, 0);
+        ask.kind = REC_LIVE_ASK;
+        ask.k = ITEMS;
+        ask.filter_seen = u % 2;
+        assert_int_equal(rec_live_run(x.l, &ask, 1, &error), MB_OK);
+        assert_int_equal(ask.events, h[u].n);
+        check_top(&ask, &h[u]);
+        rec_live_request late = event(u, 1, 1001);
+        assert_int_equal(rec_live_run(x.l, &late, 1, &error), MB_OK);
+        assert_int_equal(late.late, 1); /* the log's times are known */
+    }
+    rec_log_close(log);
+    close_live(&x);
+}
+
 static void digests(void **state) {
     (void)state;
     char other[REC_STORE_DIGEST + 1];
@@ -503,8 +563,8 @@ int main(void) {
     const struct CMUnitTest wire[] = {cmocka_unit_test(requests), cmocka_unit_test(answers), cmocka_unit_test(digests)};
     const struct CMUnitTest lives[] = {cmocka_unit_test(meanings),           cmocka_unit_test(filters),
                                        cmocka_unit_test(equals_batch),       cmocka_unit_test(small_cache),
-                                       cmocka_unit_test(one_damaged_record), cmocka_unit_test(full_disk),
-                                       cmocka_unit_test(no_memory)};
+                                       cmocka_unit_test(one_damaged_record), cmocka_unit_test(loading),
+                                       cmocka_unit_test(full_disk),          cmocka_unit_test(no_memory)};
     int failed = cmocka_run_group_tests(wire, set_up, tear_down);
     rec_store *s = NULL;
     const rec_store_options o = {.sync = REC_SYNC_NONE, .digest = digest};
