@@ -26,7 +26,7 @@ typedef struct rec_buffer { /* grows; after a failure `lost` is set and stays */
 void rec_buffer_put(rec_buffer *t, const char *s, size_t n);
 void rec_buffer_printf(rec_buffer *t, const char *fmt, ...) MB_PRINTF(2, 3);
 /* With its quotes. */
-void rec_buffer_json(rec_buffer *t, const char *s, size_t n);
+void rec_buffer_json(rec_buffer *t, const char *text, size_t n);
 void rec_buffer_free(rec_buffer *t);
 int rec_buffer_is_utf8(const char *s, size_t n);
 
