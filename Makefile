@@ -21,6 +21,8 @@ NVCC    ?= $(shell command -v nvcc 2>/dev/null)
 HDF5    ?= $(if $(call has,hdf5-serial),hdf5-serial,$(if $(call has,hdf5),hdf5))
 CAIRO   ?= $(if $(call has,cairo),cairo)
 BIGWIG  ?= $(if $(call header,bwValues.h),libBigWig)
+LMDB    ?= $(if $(call has,lmdb),lmdb)
+HTTPD   ?= $(if $(call has,libmicrohttpd),libmicrohttpd)
 GEMM    ?= $(if $(and $(filter x86_64,$(ARCH)),$(call header,dnnl.h)),onednn,none)
 ISAS.x86_64  := generic avx2 avx512
 ISAS.aarch64 := neon
@@ -30,7 +32,7 @@ march.avx2    := -march=x86-64-v3 -mtune=haswell
 march.avx512  := -march=x86-64-v4 -mtune=skylake-avx512 -mprefer-vector-width=512
 march.neon    := -march=armv8-a
 NEEDED  := htslib zlib liblzma libzstd yaml-0.1 jansson libcrypto
-PKGS    := $(NEEDED) $(HDF5) $(CAIRO)
+PKGS    := $(NEEDED) $(HDF5) $(CAIRO) $(LMDB) $(HTTPD)
 
 # ---- flags: the object folder is named by them -----------------------------------------------------------------------
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),$(if $(filter release,$(MODE)),-Werror))
@@ -45,7 +47,7 @@ OPT     := $(or $(OPT.$(MODE)),$(error MODE=$(MODE): not one of release asan tsa
 CPPFLAGS_ALL := -I. -D_GNU_SOURCE $(ISAS:%=-DMBK_HAVE_ISA_%) $(CPPFLAGS) \
                 $(shell $(PKG) --cflags $(PKGS) 2>/dev/null)
 CFLAGS_ALL := -std=c17 -fPIC -fno-semantic-interposition -fopenmp -ffp-contract=fast -fno-math-errno $(OPT) $(WARN) $(CFLAGS)
-PKGS_LIB   := $(filter-out htslib liblzma libzstd,$(PKGS)) # the library itself; these and libBigWig serve the front ends
+PKGS_LIB   := $(filter-out htslib liblzma libzstd $(LMDB) $(HTTPD),$(PKGS)) # the library itself; these and libBigWig serve the front ends
 LIBDEPS    := $(if $(filter onednn,$(GEMM)),-ldnnl) -fopenmp -lpthread -lm
 LDLIBS_ALL := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(if $(BIGWIG),-lBigWig) $(LIBDEPS) $(LDLIBS)
 HASH    := $(shell echo '$(CC) $(shell $(CC) --version 2>&1 | head -1) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS_ALL)' | cksum | cut -d' ' -f1)
@@ -57,9 +59,11 @@ BIN     := $(if $(filter release,$(MODE)),bin,$(B)/bin)
 CHOSEN      := $(if $(filter onednn,$(GEMM)),kernels/gemm_onednn.c,kernels/gemm_none.c) \
                $(if $(HDF5),core/hdf5_out.c,core/hdf5_none.c) \
                $(if $(CAIRO),core/picture_cairo.c,core/picture_none.c) \
-               $(if $(BIGWIG),genomics/bigwig_out.c,genomics/bigwig_none.c)
+               $(if $(BIGWIG),genomics/bigwig_out.c,genomics/bigwig_none.c) \
+               $(if $(LMDB),recsys/store_lmdb.c,recsys/store_none.c) $(if $(HTTPD),recsys/http_mhd.c,recsys/http_none.c)
 OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_none.c core/hdf5_out.c core/hdf5_none.c \
-               core/picture_cairo.c core/picture_none.c genomics/bigwig_out.c genomics/bigwig_none.c
+               core/picture_cairo.c core/picture_none.c genomics/bigwig_out.c genomics/bigwig_none.c \
+               recsys/store_lmdb.c recsys/store_none.c recsys/http_mhd.c recsys/http_none.c
 MULTI_ISA   := $(filter-out kernels/ops_cpu.c,$(wildcard kernels/*_cpu.c))
 LIB_SRC     := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c core/*.c)) $(wildcard $(filter kernels/% core/%,$(CHOSEN)))
 LIB_OBJ     := $(LIB_SRC:%.c=$(B)/%.o) $(foreach i,$(ISAS),$(MULTI_ISA:%.c=$(B)/%.$(i).o))
@@ -89,8 +93,8 @@ $(BIN)/recmamba: $(REC_OBJ) $(LIB)
 $(BIN)/ts-mamba: $(TS_OBJ) $(LIB)
 $(BIN)/seqmamba: $(PIPE_OBJ) $(LIB)
 $(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
-$(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
-$(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
+$(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(B)/tests/recfolder.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
+$(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/models.o $(B)/tests/recfolder.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
 $(KERNEL_CHECKS): $(B)/alone/%: $(B)/tests/%.o $(B)/tests/check.o $(filter $(B)/kernels/%,$(LIB_OBJ))
 $(TESTS): LINK_WITH := -lcmocka
 $(FUZZERS): LINK_WITH := -fsanitize=fuzzer
@@ -126,7 +130,7 @@ $(B)/core/version.o: CPPFLAGS_ALL += -DMB_VERSION='"$(VERSION)"' -DMB_GIT_REV='"
 # Once for each object folder: says what was found, and stops with the names of the packages when something is missing.
 $(B)/probed:
 	@mkdir -p $(@D)
-	@CC='$(CC)' ARCH='$(ARCH)' ISAS='$(ISAS)' GEMM='$(GEMM)' HDF5='$(HDF5)' CAIRO='$(CAIRO)' BIGWIG='$(BIGWIG)' NVCC='$(NVCC)' NEEDED='$(NEEDED)' \
+	@CC='$(CC)' ARCH='$(ARCH)' ISAS='$(ISAS)' GEMM='$(GEMM)' HDF5='$(HDF5)' CAIRO='$(CAIRO)' BIGWIG='$(BIGWIG)' LMDB='$(LMDB)' HTTPD='$(HTTPD)' NVCC='$(NVCC)' NEEDED='$(NEEDED)' \
 	  bash .ci/probe.sh 'seqmamba $(VERSION), $(MODE) build in $(B)' && touch $@
 # Files that change only when what they say does.
 $(B)/members: SAYS = $(LIB_OBJ)

@@ -30,6 +30,8 @@ git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh' | xargs -r awk '
         if (name ~ /^hdf5/ && FILENAME != "core/hdf5_out.c") breach("HDF5 only in core/hdf5_out.c")
         if (name ~ /^cairo/ && FILENAME != "core/picture_cairo.c") breach("cairo only in core/picture_cairo.c")
         if (name ~ /^(bigWig|bwCommon|bwValues)/ && FILENAME != "genomics/bigwig_out.c") breach("libBigWig only in genomics/bigwig_out.c")
+        if (name == "lmdb.h" && FILENAME != "recsys/store_lmdb.c") breach("LMDB only in recsys/store_lmdb.c")
+        if (name == "microhttpd.h" && FILENAME != "recsys/http_mhd.c") breach("libmicrohttpd only in recsys/http_mhd.c")
         if (name ~ /^(lzma|zstd)\.h$/ && FILENAME !~ /^recsys\/(unpack|image)\.c$/) breach("liblzma and libzstd only in recsys/unpack.c and image.c")
         if (name == "jansson.h" && (from == "kernels" || from == "pipelines")) breach("jansson not in " from)
     }

@@ -3,7 +3,7 @@
 # when something that the build cannot do without is missing. Argument: the heading.
 set -u
 version() { pkg-config --modversion "$1" 2>/dev/null; }
-row() { printf '  %-9s %s\n' "$1" "$2"; }
+row() { printf '  %-10s %s\n' "$1" "$2"; }
 
 echo "$1"
 row compiler "$("$CC" --version 2>/dev/null | head -1) for $ARCH ($ISAS)"
@@ -17,6 +17,8 @@ esac
 row HDF5 "$([ -n "$HDF5" ] && version "$HDF5" || echo "not found: no .h5 output (apt-get install libhdf5-dev)")"
 row cairo "$([ -n "$CAIRO" ] && version "$CAIRO" || echo "not found: no pictures (apt-get install libcairo2-dev)")"
 row bigWig "$([ -n "$BIGWIG" ] && echo "$BIGWIG" || echo "libBigWig not found: no .bw output (apt-get install libbigwig-dev)")"
+row LMDB "$([ -n "$LMDB" ] && version "$LMDB" || echo "not found: no recmamba stream, serve (apt-get install liblmdb-dev)")"
+row microhttpd "$([ -n "$HTTPD" ] && version "$HTTPD" || echo "not found: no recmamba serve (apt-get install libmicrohttpd-dev)")"
 row htslib "$(version htslib)"
 if [ -n "$NVCC" ]; then
     row CUDA "$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p'), not used: no GPU kernels yet"

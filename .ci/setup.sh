@@ -21,6 +21,8 @@ build ! pc:libcrypto     libssl-dev        openssl-devel         openssl
 build ? hdr:dnnl.h       libdnnl-dev       onednn-devel          onednn
 build ? pc:hdf5          libhdf5-dev       hdf5-devel            hdf5
 build ? pc:cairo         libcairo2-dev     cairo-devel           cairo
+build ? pc:lmdb          liblmdb-dev       lmdb-devel            lmdb
+build ? pc:libmicrohttpd libmicrohttpd-dev libmicrohttpd-devel   libmicrohttpd
 build ? hdr:bwValues.h   libbigwig-dev     libBigWig-devel       libbigwig(AUR)
 test  ! hdr:cmocka.h     libcmocka-dev     libcmocka-devel       cmocka
 test  ? cmd:chromium     chromium          chromium              chromium

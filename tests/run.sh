@@ -130,7 +130,7 @@ fuzz() {
     done
 }
 neon() {
-    local p qemu cross=(ARCH=aarch64 CC=aarch64-linux-gnu-gcc GEMM=none HDF5= CAIRO= BIGWIG= NEEDED= LDFLAGS=-static)
+    local p qemu cross=(ARCH=aarch64 CC=aarch64-linux-gnu-gcc GEMM=none HDF5= CAIRO= BIGWIG= LMDB= HTTPD= NEEDED= LDFLAGS=-static)
     [ "$(uname -m)" = x86_64 ] || return 0
     qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64)
     [ -n "$qemu" ] && echo 'int main(void){return 0;}' | aarch64-linux-gnu-gcc -static -x c - -o "$work/a.out" 2>/dev/null ||
