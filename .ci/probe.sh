@@ -18,10 +18,10 @@ row HDF5 "$([ -n "$HDF5" ] && version "$HDF5" || echo "not found: no .h5 output 
 row cairo "$([ -n "$CAIRO" ] && version "$CAIRO" || echo "not found: no pictures (apt-get install libcairo2-dev)")"
 row bigWig "$([ -n "$BIGWIG" ] && echo "$BIGWIG" || echo "libBigWig not found: no .bw output (apt-get install libbigwig-dev)")"
 row htslib "$(version htslib)"
-if [ -n "$NVCC" ]; then
-    row CUDA "$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p'), not used: no GPU kernels yet"
+if [ -n "$CUDA" ]; then
+    row CUDA "$("$CUDA" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p') ($(grep -o 'sm_[0-9]*' <<<"$CUDA_ARCHS" | paste -sd' '), PTX)"
 else
-    row CUDA "no nvcc"
+    row CUDA "no GPU kernels (they need nvcc of CUDA 12 or 13, and a release build)"
 fi
 missing=''
 command -v "$CC" >/dev/null || missing+=" a C compiler ($CC)"
