@@ -22,14 +22,14 @@ static __device__ __forceinline__ float step_size(float dt, float bias, int soft
 }
 
 /* tile[i][n] of `count` rows from i0 on, states n0 .. n0+states-1; zeros beyond the rows and beyond N. */
-static __device__ void stage_states(float *tile, const float *from, ptrdiff_t ld, int L, int reverse, int i0, int count,
+static inline __device__ void stage_states(float *tile, const float *from, ptrdiff_t ld, int L, int reverse, int i0, int count,
                                     int n0, int N, int states) {
     for (int k = static_cast<int>(threadIdx.x); k < MBK_CUDA_CHUNK * states; k += static_cast<int>(blockDim.x)) {
         const int i = k / states, n = n0 + k % states;
         tile[k] = i < count && n < N ? from[row_of(L, reverse, i0 + i) * ld + n] : 0;
     }
 }
-static __device__ void stage_starts(int *anew, const int32_t *segment, int L, int reverse, int i0, int count) {
+static inline __device__ void stage_starts(int *anew, const int32_t *segment, int L, int reverse, int i0, int count) {
     for (int i = static_cast<int>(threadIdx.x); i < MBK_CUDA_CHUNK; i += static_cast<int>(blockDim.x))
         anew[i] = i < count && starts_anew(segment, L, reverse, i0 + i);
 }

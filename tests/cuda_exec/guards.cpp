@@ -183,16 +183,14 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
     memcpy(to, from, n);
     return cudaSuccess;
 }
-/* ex2.approx.ftz: up to 2 units in the last place off, which place being chosen by the bits of v; exact for whole v. */
+/* ex2.approx.ftz: off by up to 2^-22 of the result, by how much being chosen by the bits of v; exact for whole v. */
 float cuda_exec_ex2(float v) {
     uint32_t bits;
     memcpy(&bits, &v, sizeof bits);
-    const float r = exp2f(v);
-    if (!(fabsf(r) >= 0x1p-126f))
-        return isnan(r) ? r : 0;
-    if (isinf(r) || v == rintf(v) || fabsf(v) < 0x1p-24f)
-        return r;
+    const double r = exp2(static_cast<double>(v)), most = 0x1p-22 - 0x1p-24; /* the rest by rounding */
     bits *= 0x9e3779b9u;
-    return r * (1 + (static_cast<float>(bits >> 8) * 0x1p-24f - 0.5f) * 0x1.8p-22f);
+    if (isnan(v) || v == rintf(v) || fabsf(v) < 0x1p-24f || r > 0x1p127)
+        return r < 0x1p-126 ? 0 : static_cast<float>(r);
+    return r < 0x1p-126 ? 0 : static_cast<float>(r * (1 + most * ((bits >> 8) * 0x1p-23 - 1)));
 }
 }

@@ -25,6 +25,10 @@ struct alignas(16) float4 {
     float x, y, z, w;
 };
 
+static inline float4 make_float4(float x, float y, float z, float w) {
+    return float4{x, y, z, w};
+}
+
 /* ---- the thread that runs ------------------------------------------------------------------------------------------ */
 typedef struct cuda_exec_place {
     uint3 thread, block;
