@@ -74,7 +74,7 @@ OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_none.c core/hdf5_out.c core/hd
                kernels/ops_cuda.c kernels/ops_cuda_none.c core/picture_cairo.c core/picture_none.c genomics/bigwig_out.c genomics/bigwig_none.c
 MULTI_ISA   := $(filter-out kernels/ops_cpu.c,$(wildcard kernels/*_cpu.c))
 LIB_SRC     := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c core/*.c)) $(wildcard $(filter kernels/% core/%,$(CHOSEN)))
-EXEC_SRC    := $(filter-out kernels/gemm_cublaslt.cu,$(wildcard kernels/*.cu))
+EXEC_SRC    := $(filter-out kernels/gemm_cublaslt.cu,$(wildcard kernels/*.cu tests/cuda_exec/*.cu))
 CUBLASLT    := $(if $(CUDA),$(wildcard $(dir $(shell readlink -f $(CUDA)))../include/cublasLt.h))
 CUDA_SRC    := $(filter-out $(if $(CUBLASLT),kernels/gemm_cublaslt_none.cu,kernels/gemm_cublaslt.cu),$(wildcard kernels/*.cu))
 LIB_OBJ     := $(LIB_SRC:%.c=$(B)/%.o) $(if $(CUDA),$(CUDA_SRC:%.cu=$(B)/%.cu.o)) $(foreach i,$(ISAS),$(MULTI_ISA:%.c=$(B)/%.$(i).o))

@@ -170,7 +170,7 @@ static __device__ __forceinline__ void sum_over_groups(float v[2 * SUB], int gro
 /* The states before each SUB rows of the chunk, from h on. */
 static __device__ void run_states(bwd_shared *s, const bwd_place &at, const float rate[GROUP], float h[GROUP]) {
     float b[GROUP];
-    for (int j = 0; j < SUBS; j++) {
+    for (int j = 0; j * SUB < at.count; j++) {
         s->states[j][threadIdx.x] = make_float4(h[0], h[1], h[2], h[3]);
 #pragma unroll
         for (int m = 0; m < SUB; m++) {

@@ -46,6 +46,9 @@ int check_main(int argc, char **argv, const char *name, void (*cases)(check *), 
 int check_variants(const mbk_ops *variants[8]);
 /* 1: kernels of a GPU, which cut rows into chunks: pieces of a scan have other last digits than the whole. */
 int check_is_device(const mbk_ops *);
+/* 1: leave this case out. Of a device, whose threads the executor runs one by one, one case in n is run (under the
+ * address sanitizer one in 4n); of the CPU, all. */
+int check_left_out(check *, const mbk_ops *, int n);
 /* What tests/cuda_exec puts in place of: no table, malloc, free. */
 const mbk_ops *check_device(void);
 void *check_memory_take(size_t bytes);

@@ -135,7 +135,16 @@ extern "C" void cuda_exec_forget(void) {
 /* ---- the library: one device of sm_80, whose memory is the host's -------------------------------------------------- */
 extern "C" {
 const char *cudaGetErrorString(cudaError_t e) {
-    return e == cudaSuccess ? "no error" : e == cudaErrorInvalidConfiguration ? "invalid configuration" : "failed";
+    switch (e) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorInvalidValue:
+        return "invalid argument";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration";
+    default:
+        return "failed";
+    }
 }
 cudaError_t cudaGetLastError(void) {
     return cudaSuccess;
