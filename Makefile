@@ -198,7 +198,7 @@ bench: all $(BENCHES) ## measured against this machine's floors
 cover: ## test coverage by file
 	@+bash .ci/cover.sh
 format: ## clang-format, in place
-	@git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' | xargs clang-format -i
+	@git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | xargs clang-format -i
 install: all ## programs, library, headers, pkg-config file under PREFIX (DESTDIR is respected)
 	@bash .ci/install.sh install '$(VERSION)' '$(DESTDIR)' '$(PREFIX)' '$(PKGS_LIB)' '$(LIBDEPS)'
 uninstall: ## what install put there
@@ -210,11 +210,12 @@ help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 # For scripts.
-.PHONY: tests benches fuzzers kernel-checks list-kernel-checks list-tests list-fuzzers list-bin list-flags list-left-out
+.PHONY: tests benches fuzzers kernel-checks cuda-objects list-kernel-checks list-tests list-fuzzers list-bin list-flags list-left-out
 tests: $(TESTS) $(EXEC_TESTS)
 benches: $(BENCHES)
 fuzzers: $(FUZZERS)
 kernel-checks: $(KERNEL_CHECKS)
+cuda-objects: $(patsubst %.cu,$(B)/%.cu.o,$(wildcard kernels/*.cu tests/cuda_exec/*.cu))
 list-kernel-checks: ; @echo $(KERNEL_CHECKS)
 list-tests: ; @echo $(TESTS) $(EXEC_TESTS)
 list-fuzzers: ; @echo $(FUZZERS)

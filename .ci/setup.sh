@@ -21,6 +21,7 @@ build ? pc:hdf5          libhdf5-dev       hdf5-devel            hdf5
 build ? pc:cairo         libcairo2-dev     cairo-devel           cairo
 build ? hdr:bwValues.h   libbigwig-dev     libBigWig-devel       libbigwig(AUR)
 test  ! hdr:cmocka.h     libcmocka-dev     libcmocka-devel       cmocka
+test  ? cmd:g++          g++               gcc-c++               gcc
 test  ? cmd:chromium     chromium          chromium              chromium
 check ! cmd:clang        clang             clang                 clang
 check ! cmd:clang-tidy   clang-tidy        clang-tools-extra     clang

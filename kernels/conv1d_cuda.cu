@@ -29,9 +29,7 @@ static __device__ __forceinline__ float input_of(const conv_inputs &a, int i, in
 }
 
 /* The last TAPS-1 inputs, the newest last; those that do not belong to the sequence at hand are zero. */
-template <int TAPS> struct window {
-    float in[TAPS];
-};
+template <int TAPS> struct window { float in[TAPS]; };
 /* As it is before row i. */
 template <int TAPS> static __device__ void fill(window<TAPS> *w, const conv_inputs &a, int i, int e) {
     int together = 1;
@@ -43,8 +41,7 @@ template <int TAPS> static __device__ void fill(window<TAPS> *w, const conv_inpu
     }
 }
 /* Row i, whose input is x, comes in; in[] are then the TAPS inputs of its output. */
-template <int TAPS>
-static __device__ __forceinline__ void take(window<TAPS> *w, const conv_inputs &a, int i, float x) {
+template <int TAPS> static __device__ __forceinline__ void take(window<TAPS> *w, const conv_inputs &a, int i, float x) {
     if (starts_anew(a.segment, a.L, a.reverse, i))
 #pragma unroll
         for (int j = 0; j < TAPS - 1; j++)
@@ -69,7 +66,8 @@ template <int TAPS> static __device__ __forceinline__ float dot(const window<TAP
     return c;
 }
 
-/* ---- forward ------------------------------------------------------------------------------------------------------ */
+/* ---- forward ------------------------------------------------------------------------------------------------------
+ */
 typedef struct conv_args {
     mbk_conv a;
     conv_inputs in;
@@ -96,7 +94,8 @@ template <int TAPS> static __global__ void conv_rows(const conv_args p) {
     }
 }
 
-/* A thread a channel: the state after the last row. Ascending: input j of a short piece is state j + L, not yet replaced.
+/* A thread a channel: the state after the last row. Ascending: input j of a short piece is state j + L, not yet
+ * replaced.
  */
 static __global__ void conv_state(const conv_args p) {
     const int e = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x), K = p.a.K, L = p.a.L;
@@ -148,7 +147,8 @@ extern "C" int mbk_conv_step_cuda(const mbk_ctx *ctx, const mbk_conv *a) {
     return launch(ctx, "conv_step", conv_token, dim3(blocks_for(a->E, CONV_CHANNELS)), dim3(CONV_CHANNELS), 0, *a);
 }
 
-/* ---- gradients ---------------------------------------------------------------------------------------------------- */
+/* ---- gradients ----------------------------------------------------------------------------------------------------
+ */
 typedef struct conv_bwd_args {
     mbk_conv_bwd a;
     conv_inputs in;
@@ -241,10 +241,9 @@ extern "C" int mbk_conv_bwd_cuda(const mbk_ctx *ctx, const mbk_conv_bwd *a) {
                              static_cast<int>(blocks_for(a->L, CONV_ROWS)),
                              work_of(ctx, mbk_conv_bwd_work_cuda(a))};
     const unsigned wide = threads_for(a->E, CONV_CHANNELS), across = blocks_for(a->E, wide);
-    const int rc =
-        launch(ctx, "conv_bwd", a->K <= FEW_TAPS ? conv_bwd_rows<FEW_TAPS> : conv_bwd_rows<MBK_CONV_MAX_K>,
-               dim3(static_cast<unsigned>(p.tiles), across), dim3(wide), 0, p);
+    const int rc = launch(ctx, "conv_bwd", a->K <= FEW_TAPS ? conv_bwd_rows<FEW_TAPS> : conv_bwd_rows<MBK_CONV_MAX_K>,
+                          dim3(static_cast<unsigned>(p.tiles), across), dim3(wide), 0, p);
     return rc ? rc
-              : launch(ctx, "conv_bwd_sums", conv_bwd_sums, dim3(across, static_cast<unsigned>(a->K + 1)), dim3(wide), 0,
-                       p);
+              : launch(ctx, "conv_bwd_sums", conv_bwd_sums, dim3(across, static_cast<unsigned>(a->K + 1)), dim3(wide),
+                       0, p);
 }

@@ -37,13 +37,13 @@ enum mbk_checked { MBK_CHECKED_EMBED, MBK_CHECKED_EMBED_BWD, MBK_CHECKED_XENT };
 struct mbk_queue {
     int device, careful;
     cudaStream_t stream;
-    mbk_fault *fault;            /* device */
-    void *blas;                  /* of gemm_cublaslt.cu; NULL: not asked for yet */
-    void *work;                  /* lent */
+    mbk_fault *fault; /* device */
+    void *blas;       /* of gemm_cublaslt.cu; NULL: not asked for yet */
+    void *work;       /* lent */
     size_t work_bytes;
     const char *name[MBK_NAMES]; /* of the last launches, [launches % MBK_NAMES] the oldest */
     unsigned launches;
-    int failed;                  /* status of a failed launch, told by sync once more */
+    int failed; /* status of a failed launch, told by sync once more */
     char why[200];
 };
 
@@ -59,12 +59,14 @@ static inline float *work_of(const mbk_ctx *ctx, size_t bytes) {
     return static_cast<float *>(q->work);
 }
 
+extern "C" {
 /* queue_cuda.cu: counts a launch; MB_OK or the failure that e is. */
 int mbk_queue_launched(mbk_queue *q, const char *name, cudaError_t e);
 /* MB_NOTSUP, told with these words by the next sync. */
 int mbk_queue_missing(mbk_queue *q, const char *what);
 /* gemm_cublaslt.cu, or gemm_cublaslt_none.cu: forgets what the queue holds for the library. */
 void mbk_blas_destroy(void *blas);
+}
 
 template <class P>
 static inline int launch(const mbk_ctx *ctx, const char *name, void (*kernel)(P), dim3 grid, dim3 block, size_t shared,
@@ -93,7 +95,8 @@ static inline unsigned threads_for(int64_t n, int most) {
     return static_cast<unsigned>(whole < most ? whole : most);
 }
 
-/* ---- sums over threads: the order is fixed, every thread gets the same bits --------------------------------------- */
+/* ---- sums over threads: the order is fixed, every thread gets the same bits ---------------------------------------
+ */
 template <class T> static __device__ __forceinline__ T warp_sum(T v) {
     for (int d = MBK_WARP / 2; d > 0; d /= 2)
         v += __shfl_xor_sync(MBK_ALL_LANES, v, d);

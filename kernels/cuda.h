@@ -6,9 +6,9 @@
  * outside its table (MB_RANGE; nothing has been written by that operation then), memory touched that is not there, a
  * device that is lost (MB_FAIL).
  *
- * Nothing allocates but mbk_queue_create and mbk_linear_create. An operation that has a ..._work_cuda() below needs that
- * many bytes of device memory, lent to the queue (mbk_queue_lend) and its own until the queue has passed it: operations
- * of one queue may share one workspace of the largest size, for they run one after another.
+ * Nothing allocates but mbk_queue_create and mbk_linear_create. An operation that has a ..._work_cuda() below needs
+ * that many bytes of device memory, lent to the queue (mbk_queue_lend) and its own until the queue has passed it:
+ * operations of one queue may share one workspace of the largest size, for they run one after another.
  *
  * Bits: the same for the same shapes on the same device, every time; sums over rows and channels run in a fixed order
  * and nothing is added up by atomics. They differ in the last digits from those of the CPU, and those of a sequence cut

@@ -1,5 +1,5 @@
-/* Embedding and its gradient on a GPU. Tokens outside the table are found by a kernel of its own, which sets the queue's
- * fault word; the kernels after it look at that word and write nothing then.
+/* Embedding and its gradient on a GPU. Tokens outside the table are found by a kernel of its own, which sets the
+ * queue's fault word; the kernels after it look at that word and write nothing then.
  *
  * Forward: 8 bytes an element (the row read, the row written), no arithmetic: memory alone. A warp copies rows, lanes
  * along D: 128 bytes an access.
@@ -34,7 +34,8 @@ static int launch_check(const mbk_ctx *ctx, int64_t L, const int32_t *token, int
     return launch(ctx, "check_tokens", check_tokens, dim3(blocks_for(L, EMBED_THREADS)), dim3(EMBED_THREADS), 0, c);
 }
 
-/* ---- forward ------------------------------------------------------------------------------------------------------ */
+/* ---- forward ------------------------------------------------------------------------------------------------------
+ */
 typedef struct embed_args {
     mbk_embed a;
     const mbk_fault *fault;
@@ -58,7 +59,8 @@ extern "C" int mbk_embed_fwd_cuda(const mbk_ctx *ctx, const mbk_embed *a) {
     return rc ? rc : launch(ctx, "embed_fwd", embed_rows, dim3(blocks_for(a->L, rows)), dim3(wide, rows), 0, p);
 }
 
-/* ---- gradient ----------------------------------------------------------------------------------------------------- */
+/* ---- gradient -----------------------------------------------------------------------------------------------------
+ */
 typedef struct embed_bwd_args {
     mbk_embed_bwd a;
     const mbk_fault *fault;
@@ -133,8 +135,8 @@ extern "C" int mbk_embed_bwd_cuda(const mbk_ctx *ctx, const mbk_embed_bwd *a) {
         return rc;
     const unsigned wide = threads_for(columns, EMBED_THREADS), rows = EMBED_THREADS / MBK_WARP;
     if (a->V <= FEW_TOKENS)
-        return launch(ctx, "embed_bwd_few", embed_bwd_few,
-                      dim3(blocks_for(columns, wide), static_cast<unsigned>(a->V)), dim3(wide), 0, p);
+        return launch(ctx, "embed_bwd_few", embed_bwd_few, dim3(blocks_for(columns, wide), static_cast<unsigned>(a->V)),
+                      dim3(wide), 0, p);
     return launch(ctx, "embed_bwd_many", embed_bwd_many, dim3(blocks_for(a->L, rows), blocks_for(columns, MBK_WARP)),
                   dim3(MBK_WARP, rows), 0, p);
 }

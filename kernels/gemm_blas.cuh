@@ -1,5 +1,5 @@
-/* What gemm_cuda.cu asks of the library behind it: gemm_cublaslt.cu, or gemm_cublaslt_none.cu where there is none, which
- * is the house's own kernel (gemm_tiles.cu). That one also does what the library refuses.
+/* What gemm_cuda.cu asks of the library behind it: gemm_cublaslt.cu, or gemm_cublaslt_none.cu where there is none,
+ * which is the house's own kernel (gemm_tiles.cu). That one also does what the library refuses.
  *
  * C(M,N) = A(M,K) B(K,N), or C += with accumulate; C float. A_turned: A is stored as (K,M); B_turned: B as (N,K). Row
  * distances lda, ldb, ldc in elements. A, B: float, or bf16 with MBK_BF16. Sums in float. */
@@ -18,6 +18,8 @@ typedef struct mbk_blas_gemm {
     int64_t M_typical; /* the method is chosen for this M and serves all others: bits of a row do not depend on M */
 } mbk_blas_gemm;
 
+extern "C" {
 int mbk_blas_run(const mbk_ctx *ctx, const mbk_blas_gemm *p);
 int mbk_tiles_run(const mbk_ctx *ctx, const mbk_blas_gemm *p);
+}
 #endif

@@ -1,8 +1,8 @@
 /* Matrix products by cuBLASLt. The library is opened at run time, from wherever the loader finds it, so that a program
  * built with CUDA starts on a machine without it; only a product on a GPU then fails, with its name.
  *
- * A method is asked for once for each shape of weights (for M_typical rows) and kept: no split of K and no workspace, so
- * the bits are the same every time, and of a row for every M. What the library has no method for goes to the house's
+ * A method is asked for once for each shape of weights (for M_typical rows) and kept: no split of K and no workspace,
+ * so the bits are the same every time, and of a row for every M. What the library has no method for goes to the house's
  * own kernel (gemm_tiles.cu). Row-major matrices are its column-major ones turned: C^T = B^T A^T. */
 #include <cublasLt.h>
 #include <dlfcn.h>
@@ -152,8 +152,9 @@ static int ask(const blas *b, const description *d, const unsigned align[3], cub
     int ok = 1;
     for (size_t i = 0; i < sizeof set / sizeof *set; i++)
         ok &= set[i] == CUBLAS_STATUS_SUCCESS;
-    if (ok && b->cublasLtMatmulAlgoGetHeuristic(b->handle, d->op, d->left, d->right, d->result, d->result, wish, 1,
-                                                &answer, &found) == CUBLAS_STATUS_SUCCESS &&
+    if (ok &&
+        b->cublasLtMatmulAlgoGetHeuristic(b->handle, d->op, d->left, d->right, d->result, d->result, wish, 1, &answer,
+                                          &found) == CUBLAS_STATUS_SUCCESS &&
         found > 0 && answer.state == CUBLAS_STATUS_SUCCESS)
         *algo = answer.algo;
     else
@@ -165,7 +166,7 @@ static int ask(const blas *b, const description *d, const unsigned align[3], cub
 static method_key key_of(const mbk_blas_gemm *p) {
     const size_t size = p->precision == MBK_BF16 ? 2 : 4;
     method_key k;
-    memset(&k, 0, sizeof k); /* gaps too: keys are compared as bytes */
+    memset(&k, 0, sizeof k);                                              /* gaps too: keys are compared as bytes */
     k.N = p->N, k.K = p->A_turned ? 0 : p->K, k.M_typical = p->M_typical; /* K of a weight gradient: rows */
     k.lda = p->lda, k.ldb = p->ldb, k.ldc = p->ldc;
     k.A_turned = p->A_turned, k.B_turned = p->B_turned, k.precision = p->precision;

@@ -2,8 +2,8 @@
  *
  * fp32 means fp32; TF32 is asked for by name (MBK_TF32). bf16: a handle keeps its weights rounded, inputs are rounded
  * into the queue's workspace, sums stay fp32. update() only notes that the weights have changed; they are rounded again
- * on the stream of the next product, after whatever changed them. One row (step): memory alone, 4 bytes a weight or 2; a
- * warp an output, lanes along its row of W. Refuses what memory refuses. */
+ * on the stream of the next product, after whatever changed them. One row (step): memory alone, 4 bytes a weight or 2;
+ * a warp an output, lanes along its row of W. Refuses what memory refuses. */
 #include <cuda_bf16.h>
 #include <stdlib.h>
 
@@ -17,7 +17,8 @@ struct mbk_linear {
     mutable int changed; /* W16 is older than W */
 };
 
-/* ---- rounding ----------------------------------------------------------------------------------------------------- */
+/* ---- rounding -----------------------------------------------------------------------------------------------------
+ */
 /* (rows,cols), row distance ld, into rows without gaps. */
 typedef struct round_args {
     int64_t rows, cols;
@@ -36,11 +37,11 @@ static int launch_round(const mbk_ctx *ctx, const char *name, int64_t rows, int6
                         const float *from, __nv_bfloat16 *to) {
     const round_args a = {rows, cols, ld, from, to};
     const unsigned blocks = blocks_for(rows * cols, ROUND_THREADS);
-    return launch(ctx, name, round_rows, dim3(at_most(blocks, ROUND_BLOCKS)), dim3(ROUND_THREADS), 0,
-                  a);
+    return launch(ctx, name, round_rows, dim3(at_most(blocks, ROUND_BLOCKS)), dim3(ROUND_THREADS), 0, a);
 }
 
-/* ---- handles ------------------------------------------------------------------------------------------------------ */
+/* ---- handles ------------------------------------------------------------------------------------------------------
+ */
 static size_t weights_of(const mbk_linear_spec *s) {
     return static_cast<size_t>(s->Nout) * static_cast<size_t>(s->Kin);
 }
@@ -113,7 +114,8 @@ extern "C" int mbk_linear_fwd_cuda(const mbk_ctx *ctx, const mbk_linear *l, int 
     return rc ? rc : mbk_blas_run(ctx, &p);
 }
 
-/* ---- one row ------------------------------------------------------------------------------------------------------ */
+/* ---- one row ------------------------------------------------------------------------------------------------------
+ */
 typedef struct step_args {
     int n0, n1, Kin;
     const float *W, *x;
@@ -148,12 +150,13 @@ extern "C" int mbk_linear_step_cuda(const mbk_ctx *ctx, const mbk_linear *l, int
                   a);
 }
 
-/* ---- gradients of weights ----------------------------------------------------------------------------------------- */
+/* ---- gradients of weights -----------------------------------------------------------------------------------------
+ */
 extern "C" size_t mbk_gemm_tn_work_cuda(const mbk_gemm_tn *p) {
-    return p->precision == MBK_BF16 ? static_cast<size_t>(p->k) *
-                                          (static_cast<size_t>(p->m) + static_cast<size_t>(p->n)) *
-                                          sizeof(__nv_bfloat16)
-                                    : 0;
+    return p->precision == MBK_BF16
+               ? static_cast<size_t>(p->k) * (static_cast<size_t>(p->m) + static_cast<size_t>(p->n)) *
+                     sizeof(__nv_bfloat16)
+               : 0;
 }
 
 extern "C" int mbk_gemm_tn_cuda(const mbk_ctx *ctx, const mbk_gemm_tn *g) {

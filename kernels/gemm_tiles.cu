@@ -23,7 +23,8 @@ static __device__ __forceinline__ float value_of(const __nv_bfloat16 *at, int) {
     return __bfloat162float(*at);
 }
 
-/* slice[d][i] = element (i, d) of a matrix of `count` rows and K columns, zeros beyond; turned: stored as (K, count). */
+/* slice[d][i] = element (i, d) of a matrix of `count` rows and K columns, zeros beyond; turned: stored as (K, count).
+ */
 template <class T>
 static __device__ void load_slice(float *slice, const T *from, ptrdiff_t ld, int turned, int64_t first, int64_t count,
                                   int64_t k0, int64_t K, int tf32) {

@@ -21,7 +21,8 @@ typedef struct row_stats {
     float mean, r;
 } row_stats;
 
-/* ---- forward ------------------------------------------------------------------------------------------------------ */
+/* ---- forward ------------------------------------------------------------------------------------------------------
+ */
 static __global__ void norm_rows(const mbk_norm a) {
     MBK_SHARED(double, lane_sums, MBK_WARP);
     const int t = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
@@ -61,7 +62,8 @@ extern "C" int mbk_norm_fwd_cuda(const mbk_ctx *ctx, const mbk_norm *a) {
     return launch(ctx, "norm_fwd", norm_rows, dim3(blocks_for(a->L, rows)), dim3(wide, rows), 0, *a);
 }
 
-/* ---- gradient ----------------------------------------------------------------------------------------------------- */
+/* ---- gradient -----------------------------------------------------------------------------------------------------
+ */
 typedef struct norm_bwd_args {
     mbk_norm_bwd a;
     int rows;    /* of a group */
@@ -103,8 +105,7 @@ static __global__ void norm_bwd_rows(const norm_bwd_args p) {
             g_xhat += g * ((x[i] - s.mean) * s.r);
         }
         const float xhat_share = static_cast<float>(row_sum(g_xhat, lane_sums) / a.D);
-        const float mean_share =
-            a.kind == MBK_NORM_LAYER ? static_cast<float>(row_sum(g_mean, lane_sums) / a.D) : 0;
+        const float mean_share = a.kind == MBK_NORM_LAYER ? static_cast<float>(row_sum(g_mean, lane_sums) / a.D) : 0;
         for (int i = first; i < a.D; i += step) {
             const float xhat = (x[i] - s.mean) * s.r, g = G[i];
             dw[i] = (t > t0 ? dw[i] : 0) + g * xhat;
@@ -144,7 +145,8 @@ extern "C" size_t mbk_norm_bwd_work_cuda(const mbk_norm_bwd *a) {
 extern "C" int mbk_norm_bwd_cuda(const mbk_ctx *ctx, const mbk_norm_bwd *a) {
     MBK_ASSERT(a->L >= 1 && a->D >= 1);
     const norm_bwd_args p = {*a, group_rows(a->L), work_of(ctx, mbk_norm_bwd_work_cuda(a))};
-    const int rc = launch(ctx, "norm_bwd", norm_bwd_rows, dim3(blocks_for(a->L, p.rows)), dim3(row_threads(a->D)), 0, p);
+    const int rc =
+        launch(ctx, "norm_bwd", norm_bwd_rows, dim3(blocks_for(a->L, p.rows)), dim3(row_threads(a->D)), 0, p);
     return rc ? rc
               : launch(ctx, "norm_bwd_sums", norm_bwd_sums, dim3(blocks_for(a->D, NORM_COLUMNS)), dim3(NORM_COLUMNS), 0,
                        p);

@@ -1,7 +1,7 @@
-/* AdamW, moving average, sum of squares on a GPU. 28, 12 and 4 bytes an element and a dozen flops at most: memory alone.
- * A thread takes OPTIM_AHEAD elements a block's width apart, whose loads are under way together: 128 bytes an access,
- * and enough of them; 16-byte loads would save instructions that nothing waits for. Which products are fused with a sum
- * is said, so that an element has the same bits wherever it lies.
+/* AdamW, moving average, sum of squares on a GPU. 28, 12 and 4 bytes an element and a dozen flops at most: memory
+ * alone. A thread takes OPTIM_AHEAD elements a block's width apart, whose loads are under way together: 128 bytes an
+ * access, and enough of them; 16-byte loads would save instructions that nothing waits for. Which products are fused
+ * with a sum is said, so that an element has the same bits wherever it lies.
  *
  * Sum of squares: a block of threads for MBK_SUMSQ_BLOCK elements, in double; one more thread adds the blocks in order,
  * as the contract wants (8 clocks each: 0.15 ms for 130 M parameters). */
@@ -78,7 +78,8 @@ extern "C" int mbk_ema_cuda(const mbk_ctx *ctx, const mbk_ema *a) {
                   p);
 }
 
-/* ---- sum of squares ----------------------------------------------------------------------------------------------- */
+/* ---- sum of squares -----------------------------------------------------------------------------------------------
+ */
 typedef struct sumsq_args {
     int64_t n, blocks;
     const float *x;

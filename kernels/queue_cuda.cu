@@ -1,5 +1,5 @@
-/* The queue of a device: stream, fault word, lent workspace, and the names of its last launches, so that what goes wrong
- * later can be told with a name. Refuses devices older than sm_80. */
+/* The queue of a device: stream, fault word, lent workspace, and the names of its last launches, so that what goes
+ * wrong later can be told with a name. Refuses devices older than sm_80. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

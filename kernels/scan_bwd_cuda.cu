@@ -1,25 +1,27 @@
 /* Gradients of the selective scan on a GPU, deterministic: no atomics, every sum in a fixed order.
  *
- * (1) scan_bwd_ends: every chunk from a state of zero, forward, to its own contribution to the state after it and to the
- *     adjoint before it: acc = sum_t prod_{s<=t} a_s C_t G_t comes out of the same pass and the same exponentials.
- * (2) scan_carry: both put together along the chunks, the adjoints from the last chunk to the first.
- * (3) scan_bwd: every chunk with the true state before it and the true adjoint after it. Its states are run through once
- *     to have them every SUB rows; then, from the last SUB rows to the first, states and decays of SUB rows are made
- *     again, into registers, and the adjoint goes down through them.
- * (4) scan_bwd_sums: shares of chunks (da, dskip, ddt_bias) and of blocks of channels (dB, dC), in order, in double.
+ * (1) scan_bwd_ends: every chunk from a state of zero, forward, to its own contribution to the state after it and to
+ * the adjoint before it: acc = sum_t prod_{s<=t} a_s C_t G_t comes out of the same pass and the same exponentials. (2)
+ * scan_carry: both put together along the chunks, the adjoints from the last chunk to the first. (3) scan_bwd: every
+ * chunk with the true state before it and the true adjoint after it. Its states are run through once to have them every
+ * SUB rows; then, from the last SUB rows to the first, states and decays of SUB rows are made again, into registers,
+ * and the adjoint goes down through them. (4) scan_bwd_sums: shares of chunks (da, dskip, ddt_bias) and of blocks of
+ * channels (dB, dC), in order, in double.
  *
  * In (3) four lanes share a channel, four states each, and a warp holds 8 channels: SUB * 4 states and decays are 64
- * registers. dB and dC are sums over channels: a lane's 8 numbers of a row (4 dB, 4 dC) are added up over the 8 lanes of
- * equal states by halving exchanges, 7 shuffles instead of 24, which leave one sum with each lane; sums over the states
- * of SUB rows the same way, 12 shuffles instead of 32. A block goes through ROUNDS * 32 channels of its chunk and leaves
- * one share of dB and dC.
+ * registers. dB and dC are sums over channels: a lane's 8 numbers of a row (4 dB, 4 dC) are added up over the 8 lanes
+ * of equal states by halving exchanges, 7 shuffles instead of 24, which leave one sum with each lane; sums over the
+ * states of SUB rows the same way, 12 shuffles instead of 32. A block goes through ROUNDS * 32 channels of its chunk
+ * and leaves one share of dB and dC.
  *
  * Roofline, per row and channel at N = 16: exponentials 16 in (1), 2 * 16 in (3), and some 10 for the steps: 58 special
- * functions, 3.6 clocks of an SM; multiply-adds and shuffles 28 a state, 4 clocks; bytes 12 + 28 and 4 N * 8 / 64 = 8 for
- * the edges, 1.9 clocks on H100. Arithmetic bounds: some 55 G rows x channels a second on 132 SMs at 1.7 GHz, 0.9 T state
- * updates. Keeping the states of each SUB rows in memory would save a third of the exponentials for 32 bytes: no gain.
+ * functions, 3.6 clocks of an SM; multiply-adds and shuffles 28 a state, 4 clocks; bytes 12 + 28 and 4 N * 8 / 64 = 8
+ * for the edges, 1.9 clocks on H100. Arithmetic bounds: some 55 G rows x channels a second on 132 SMs at 1.7 GHz, 0.9 T
+ * state updates. Keeping the states of each SUB rows in memory would save a third of the exponentials for 32 bytes: no
+ * gain.
  *
- * N above 16: slices one after another; the sums over states of a row and channel are kept in workspace between them. */
+ * N above 16: slices one after another; the sums over states of a row and channel are kept in workspace between them.
+ */
 #include "kernels/scan_rows.cuh"
 
 enum {
@@ -43,10 +45,11 @@ typedef struct bwd_args {
     float *over_states;      /* (2,L,E): of the slices so far; NULL when there is one slice */
 } bwd_args;
 
-/* ---- (1) ---------------------------------------------------------------------------------------------------------- */
+/* ---- (1) ----------------------------------------------------------------------------------------------------------
+ */
 static __global__ void __launch_bounds__(SCAN_CHANNELS) bwd_ends(const bwd_args p) {
-    MBK_SHARED(float4, B_tile, MBK_CUDA_CHUNK *SCAN_SLICE / 4);
-    MBK_SHARED(float4, C_tile, MBK_CUDA_CHUNK *SCAN_SLICE / 4);
+    MBK_SHARED(float4, B_tile, MBK_CUDA_CHUNK * SCAN_SLICE / 4);
+    MBK_SHARED(float4, C_tile, MBK_CUDA_CHUNK * SCAN_SLICE / 4);
     MBK_SHARED(int, anew, MBK_CUDA_CHUNK);
     const mbk_scan_bwd &a = p.a;
     const int chunk = static_cast<int>(blockIdx.x), i0 = chunk * MBK_CUDA_CHUNK;
@@ -102,7 +105,8 @@ static __global__ void __launch_bounds__(SCAN_CHANNELS) bwd_ends(const bwd_args 
         p.edges.whole[chunk] = whole;
 }
 
-/* ---- (3) ---------------------------------------------------------------------------------------------------------- */
+/* ---- (3) ----------------------------------------------------------------------------------------------------------
+ */
 /* The dynamic shared memory of a block. */
 typedef struct bwd_shared {
     float4 B[MBK_CUDA_CHUNK * SCAN_SLICE / 4], C[MBK_CUDA_CHUNK * SCAN_SLICE / 4]; /* of the slice */
@@ -185,8 +189,8 @@ static __device__ void run_states(bwd_shared *s, const bwd_place &at, const floa
 }
 
 /* One of the two rows of SUB that this lane finishes: gB = sum_n g B, dA = sum_n a2 dLoss/d(d A). */
-static __device__ void finish_row(const bwd_args &p, const bwd_shared *s, const bwd_place &at, int i, float gB, float dA,
-                                  float *dskip, float *ddt_bias) {
+static __device__ void finish_row(const bwd_args &p, const bwd_shared *s, const bwd_place &at, int i, float gB,
+                                  float dA, float *dskip, float *ddt_bias) {
     const mbk_scan_bwd &a = p.a;
     if (i >= at.count || !at.live)
         return;
@@ -335,8 +339,8 @@ static __global__ void __launch_bounds__(THREADS, 4) bwd_chunks(const bwd_args p
                 bwd_round(p, s, at, e0);
         }
         for (int k = static_cast<int>(threadIdx.x); k < at.count * SUMS; k += THREADS) {
-            const size_t row = static_cast<size_t>(blockIdx.y) * static_cast<size_t>(a.L) +
-                               static_cast<size_t>(at.i0 + k / SUMS);
+            const size_t row =
+                static_cast<size_t>(blockIdx.y) * static_cast<size_t>(a.L) + static_cast<size_t>(at.i0 + k / SUMS);
             p.sums[(row * static_cast<size_t>(p.slices) + static_cast<size_t>(slice)) * SUMS + k % SUMS] =
                 s->sums[k / SUMS][k % SUMS];
         }
@@ -344,7 +348,8 @@ static __global__ void __launch_bounds__(THREADS, 4) bwd_chunks(const bwd_args p
     }
 }
 
-/* ---- (4) ---------------------------------------------------------------------------------------------------------- */
+/* ---- (4) ----------------------------------------------------------------------------------------------------------
+ */
 /* A thread: da of state blockIdx.y and channel e; with state 0, dskip and ddt_bias too. */
 static __global__ void sum_chunks(const bwd_args p) {
     const int e = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x), n = static_cast<int>(blockIdx.y);
@@ -384,7 +389,8 @@ static __global__ void sum_blocks(const bwd_args p) {
     p.a.dC[row * p.a.lddc + n] = static_cast<float>(dC);
 }
 
-/* ---- launches ----------------------------------------------------------------------------------------------------- */
+/* ---- launches -----------------------------------------------------------------------------------------------------
+ */
 /* Carves the scratch, or, scratch NULL, measures it; returns floats. */
 static size_t carve(bwd_args *p, int L, int E, int N, float *scratch) {
     const size_t l = static_cast<size_t>(L), e = static_cast<size_t>(E);
@@ -431,12 +437,13 @@ extern "C" int mbk_scan_bwd_cuda(const mbk_ctx *ctx, const mbk_scan_bwd *a) {
                     dim3(chunks, blocks_for(a->E, wide), static_cast<unsigned>(p.slices)), dim3(wide), 0, p);
         rc = rc ? rc : mbk_scan_carry(ctx, &carry);
     }
-    rc = rc ? rc : launch(ctx, "scan_bwd", bwd_chunks, dim3(chunks, static_cast<unsigned>(p.blocks)), dim3(THREADS),
-                          sizeof(bwd_shared), p);
-    rc = rc ? rc : launch(ctx, "scan_bwd_sums (chunks)", sum_chunks,
-                          dim3(blocks_for(a->E, REDUCE_THREADS), static_cast<unsigned>(a->N)), dim3(REDUCE_THREADS), 0,
-                          p);
-    return rc ? rc : launch(ctx, "scan_bwd_sums (channels)", sum_blocks,
-                            dim3(blocks_for(static_cast<int64_t>(a->L) * a->N, REDUCE_THREADS)), dim3(REDUCE_THREADS), 0,
-                            p);
+    rc = rc ? rc
+            : launch(ctx, "scan_bwd", bwd_chunks, dim3(chunks, static_cast<unsigned>(p.blocks)), dim3(THREADS),
+                     sizeof(bwd_shared), p);
+    rc = rc ? rc
+            : launch(ctx, "scan_bwd_sums (chunks)", sum_chunks,
+                     dim3(blocks_for(a->E, REDUCE_THREADS), static_cast<unsigned>(a->N)), dim3(REDUCE_THREADS), 0, p);
+    return rc ? rc
+              : launch(ctx, "scan_bwd_sums (channels)", sum_blocks,
+                       dim3(blocks_for(static_cast<int64_t>(a->L) * a->N, REDUCE_THREADS)), dim3(REDUCE_THREADS), 0, p);
 }

@@ -34,7 +34,7 @@ static __device__ __forceinline__ void ahead(float *v, const float *from, ptrdif
 
 /* (1) Block: chunk blockIdx.x, channels blockIdx.y, slice blockIdx.z. */
 template <int STATES> static __global__ void __launch_bounds__(SCAN_CHANNELS) scan_ends(const scan_args p) {
-    MBK_SHARED(float4, B_tile, MBK_CUDA_CHUNK *STATES / 4);
+    MBK_SHARED(float4, B_tile, MBK_CUDA_CHUNK * STATES / 4);
     MBK_SHARED(int, anew, MBK_CUDA_CHUNK);
     const mbk_scan &a = p.a;
     const int chunk = static_cast<int>(blockIdx.x), i0 = chunk * MBK_CUDA_CHUNK, count = MBK_CUDA_CHUNK;
@@ -105,8 +105,8 @@ static __global__ void carry_states(const scan_carry p) {
     }
 }
 int mbk_scan_carry(const mbk_ctx *ctx, const scan_carry *p) {
-    return launch(ctx, "scan_carry", carry_states,
-                  dim3(blocks_for(p->E, CARRY_THREADS), static_cast<unsigned>(p->N)), dim3(CARRY_THREADS), 0, *p);
+    return launch(ctx, "scan_carry", carry_states, dim3(blocks_for(p->E, CARRY_THREADS), static_cast<unsigned>(p->N)),
+                  dim3(CARRY_THREADS), 0, *p);
 }
 
 /* (3) One slice of one chunk, of one channel: y receives its share. */
@@ -148,8 +148,8 @@ static __device__ __forceinline__ void scan_slice(const mbk_scan &a, const float
 
 /* (3) Block: chunk blockIdx.x, channels blockIdx.y; all slices, one after another. */
 template <int STATES> static __global__ void __launch_bounds__(SCAN_CHANNELS) scan_chunks(const scan_args p) {
-    MBK_SHARED(float4, B_tile, MBK_CUDA_CHUNK *STATES / 4);
-    MBK_SHARED(float4, C_tile, MBK_CUDA_CHUNK *STATES / 4);
+    MBK_SHARED(float4, B_tile, MBK_CUDA_CHUNK * STATES / 4);
+    MBK_SHARED(float4, C_tile, MBK_CUDA_CHUNK * STATES / 4);
     MBK_SHARED(int, anew, MBK_CUDA_CHUNK);
     const mbk_scan &a = p.a;
     const int chunk = static_cast<int>(blockIdx.x), i0 = chunk * MBK_CUDA_CHUNK;

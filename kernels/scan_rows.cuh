@@ -1,8 +1,8 @@
 /* What the scans on a GPU share: rows in processing order, chunks, states of a slice.
  *
  * A chunk is MBK_CUDA_CHUNK rows in processing order; row i in that order lies at row_of(i) in memory. States are gone
- * through in slices of SCAN_SLICE, which one thread (or four) holds in registers; states beyond N are padded with rates,
- * B, C and values of 0, which change nothing. */
+ * through in slices of SCAN_SLICE, which one thread (or four) holds in registers; states beyond N are padded with
+ * rates, B, C and values of 0, which change nothing. */
 #ifndef MBK_SCAN_ROWS_CUH
 #define MBK_SCAN_ROWS_CUH
 #include "kernels/cuda.cuh"
@@ -22,8 +22,8 @@ static __device__ __forceinline__ float step_size(float dt, float bias, int soft
 }
 
 /* tile[i][n] of `count` rows from i0 on, states n0 .. n0+states-1; zeros beyond the rows and beyond N. */
-static inline __device__ void stage_states(float *tile, const float *from, ptrdiff_t ld, int L, int reverse, int i0, int count,
-                                    int n0, int N, int states) {
+static inline __device__ void stage_states(float *tile, const float *from, ptrdiff_t ld, int L, int reverse, int i0,
+                                           int count, int n0, int N, int states) {
     for (int k = static_cast<int>(threadIdx.x); k < MBK_CUDA_CHUNK * states; k += static_cast<int>(blockDim.x)) {
         const int i = k / states, n = n0 + k % states;
         tile[k] = i < count && n < N ? from[row_of(L, reverse, i0 + i) * ld + n] : 0;
@@ -66,5 +66,5 @@ typedef struct scan_carry {
     const float *a2, *state0, *dstate;
     ptrdiff_t lda, lds;
 } scan_carry;
-int mbk_scan_carry(const mbk_ctx *ctx, const scan_carry *p);
+extern "C" int mbk_scan_carry(const mbk_ctx *ctx, const scan_carry *p);
 #endif

@@ -84,6 +84,7 @@ extern "C" int mbk_xent_cuda(const mbk_ctx *ctx, const mbk_xent *a) {
     const xent_args p = {*a, queue_of(ctx)->fault};
     const unsigned wide = threads_for(a->V <= XENT_SHORT ? 1 : a->V, XENT_THREADS);
     const unsigned rows = wide == MBK_WARP ? XENT_ROWS : 1;
-    const int rc = launch(ctx, "check_targets", check_targets, dim3(blocks_for(a->L, XENT_CHECK)), dim3(XENT_CHECK), 0, p);
+    const int rc =
+        launch(ctx, "check_targets", check_targets, dim3(blocks_for(a->L, XENT_CHECK)), dim3(XENT_CHECK), 0, p);
     return rc ? rc : launch(ctx, "xent", xent_rows, dim3(blocks_for(a->L, rows)), dim3(wide, rows), 0, p);
 }

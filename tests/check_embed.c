@@ -68,6 +68,8 @@ static void tables(check *c) {
     mbk_ops broken = *mbk_ops_ref();
     broken.scan_step = NULL;
     check_true(c, mbk_ops_hole(&broken) && !strcmp(mbk_ops_hole(&broken), "scan_step"), "a hole is named");
+    broken.isa = "none";
+    check_true(c, mbk_ops_hole(&broken) && strstr(mbk_ops_hole(&broken), "without nvcc"), "no CUDA is said");
     check_end(c);
 }
 

@@ -81,8 +81,17 @@ static void tn_case(check *c, int k, int m, int n, mbk_precision precision) {
     c->packed = 1;
     double *size = check_magnitudes(c, m, n);
     check_begin(c, "gemm_tn %s k=%d m=%d n=%d accumulate=%d", names[precision], k, m, n, accumulate);
-    mbk_gemm_tn p = {.k = k, .m = m, .n = n, .accumulate = accumulate, .precision = precision, .A = A.at, .lda = A.ld,
-                     .B = B.at, .ldb = B.ld, .C = got.at, .ldc = got.ld};
+    mbk_gemm_tn p = {.k = k,
+                     .m = m,
+                     .n = n,
+                     .accumulate = accumulate,
+                     .precision = precision,
+                     .A = A.at,
+                     .lda = A.ld,
+                     .B = B.at,
+                     .ldb = B.ld,
+                     .C = got.at,
+                     .ldc = got.ld};
     check_true(c, ops->gemm_tn(NULL, &p) == MB_OK, "succeeds");
     p.C = want.at;
     check_true(c, mbk_gemm_tn_ref(NULL, &p) == MB_OK, "the reference succeeds");

@@ -42,7 +42,8 @@ static void near(check *c, const char *what, const check_array *got, const check
     check_close(c, what, got, want, m, 60);
 }
 
-/* ---- scan ----------------------------------------------------------------------------------------------------------- */
+/* ---- scan -----------------------------------------------------------------------------------------------------------
+ */
 static mbk_scan make_scan(check *c, const packing *p, int E, int N) {
     mbk_scan s = {.L = p->L, .E = E, .N = N, .reverse = p->reverse, .softplus_dt = 1};
     s.ldx = s.lddt = s.ldz = s.lda = E;
@@ -92,11 +93,37 @@ typedef struct scan_grads {
 
 static mbk_scan_bwd bwd_of(const mbk_scan *s, const check_array *G, const scan_grads *g) {
     const ptrdiff_t E = s->E, N = s->N;
-    return (mbk_scan_bwd){.L = s->L, .E = s->E, .N = s->N, .reverse = s->reverse, .softplus_dt = 1, .x = s->x,
-                          .ldx = E, .dt = s->dt, .lddt = E, .B = s->B, .ldb = N, .C = s->C, .ldc = N, .a2 = s->a2,
-                          .lda = E, .skip = s->skip, .lds = E, .G = G->at, .ldg = E, .dx = g->dx.at, .lddx = E,
-                          .ddt = g->ddt.at, .ldddt = E, .dB = g->dB.at, .lddb = N, .dC = g->dC.at, .lddc = N,
-                          .da = g->da.at, .ldda = E, .dskip = g->dskip.at, .ddt_bias = g->dbias.at};
+    return (mbk_scan_bwd){.L = s->L,
+                          .E = s->E,
+                          .N = s->N,
+                          .reverse = s->reverse,
+                          .softplus_dt = 1,
+                          .x = s->x,
+                          .ldx = E,
+                          .dt = s->dt,
+                          .lddt = E,
+                          .B = s->B,
+                          .ldb = N,
+                          .C = s->C,
+                          .ldc = N,
+                          .a2 = s->a2,
+                          .lda = E,
+                          .skip = s->skip,
+                          .lds = E,
+                          .G = G->at,
+                          .ldg = E,
+                          .dx = g->dx.at,
+                          .lddx = E,
+                          .ddt = g->ddt.at,
+                          .ldddt = E,
+                          .dB = g->dB.at,
+                          .lddb = N,
+                          .dC = g->dC.at,
+                          .lddc = N,
+                          .da = g->da.at,
+                          .ldda = E,
+                          .dskip = g->dskip.at,
+                          .ddt_bias = g->dbias.at};
 }
 
 static void run_bwd(check *c, const mbk_ops *ops, mbk_scan_bwd b) {
@@ -108,7 +135,7 @@ static void run_bwd(check *c, const mbk_ops *ops, mbk_scan_bwd b) {
 static scan_grads make_grads(check *c, int L, int E, int N, const check_array *dstate) {
     const check_array a = check_input(c, N, E, 0, 0), row = check_input(c, 1, E, 0, 0);
     return (scan_grads){check_output(c, L, E), check_output(c, L, E), check_output(c, L, N), check_output(c, L, N),
-                        check_copy(c, dstate), check_copy(c, &a), check_copy(c, &row), check_copy(c, &row)};
+                        check_copy(c, dstate), check_copy(c, &a),     check_copy(c, &row),   check_copy(c, &row)};
 }
 
 static void near_all(check *c, const scan_grads *got, const scan_grads *want, int carried) {
@@ -153,7 +180,8 @@ static void scan_bwd_case(check *c, const mbk_ops *ops, int L, int E, int N, int
     check_release(c);
 }
 
-/* ---- convolution -------------------------------------------------------------------------------------------------- */
+/* ---- convolution --------------------------------------------------------------------------------------------------
+ */
 static void conv_case(check *c, const mbk_ops *ops, int L, int E, int K, int longest) {
     static packing p;
     p = make_packing(c, L, longest);
@@ -164,8 +192,18 @@ static void conv_case(check *c, const mbk_ops *ops, int L, int E, int K, int lon
     const check_array state = check_input(c, kept, E, -1, 1), zeros = check_input(c, kept, E, 0, 0);
     const check_array got = check_output(c, L, E), want = check_output(c, L, E), got_state = check_copy(c, &state);
     check_array want_state = state;
-    const mbk_conv s = {.L = L, .E = E, .K = K, .reverse = p.reverse, .silu = 1, .x = x.at, .ldx = E, .w = w.at,
-                        .ldw = E, .b = b.at, .ldstate = E, .ldy = E};
+    const mbk_conv s = {.L = L,
+                        .E = E,
+                        .K = K,
+                        .reverse = p.reverse,
+                        .silu = 1,
+                        .x = x.at,
+                        .ldx = E,
+                        .w = w.at,
+                        .ldw = E,
+                        .b = b.at,
+                        .ldstate = E,
+                        .ldy = E};
     mbk_conv all = s;
     all.segment = p.segment, all.y = got.at, all.state = p.carried ? got_state.at : NULL;
     check_true(c, ops->conv_fwd(NULL, &all) == MB_OK, "succeeds");
@@ -196,8 +234,18 @@ static void conv_bwd_case(check *c, const mbk_ops *ops, int L, int E, int K, int
     const check_array zeros = check_input(c, K, E, 0, 0);
     const check_array got = check_output(c, rows, E), want = check_output(c, rows, E);
     const check_array got_dw = check_copy(c, &zeros), want_dw = check_copy(c, &zeros);
-    const mbk_conv_bwd s = {.L = rows, .E = E, .K = K, .reverse = p.reverse, .silu = 1, .after = after, .ldx = E,
-                            .w = w.at, .ldw = E, .ldg = E, .lddx = E, .lddw = E};
+    const mbk_conv_bwd s = {.L = rows,
+                            .E = E,
+                            .K = K,
+                            .reverse = p.reverse,
+                            .silu = 1,
+                            .after = after,
+                            .ldx = E,
+                            .w = w.at,
+                            .ldw = E,
+                            .ldg = E,
+                            .lddx = E,
+                            .lddw = E};
     mbk_conv_bwd all = s;
     all.x = x.at + (ptrdiff_t)first * E, all.G = G.at + (ptrdiff_t)first * E, all.dx = got.at, all.dw = got_dw.at;
     all.segment = p.segment + first;
@@ -223,7 +271,7 @@ static void conv_bwd_case(check *c, const mbk_ops *ops, int L, int E, int K, int
 
 static void cases_of(check *c, const mbk_ops *ops) {
     static const int shapes[][4] = {/* L, E, N or K, longest */
-                                    {1, 1, 1, 1},    {9, 5, 2, 1},   {70, 7, 3, 9},     {64, 33, 16, 64},
+                                    {1, 1, 1, 1},    {9, 5, 2, 1},   {70, 7, 3, 9},      {64, 33, 16, 64},
                                     {200, 9, 4, 70}, {260, 6, 5, 5}, {MAX_L, 3, 20, 200}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int k = 0; k < 6; k++) {

@@ -119,7 +119,8 @@ typedef struct linear_args {
 } linear_args;
 static int run_linear(const mbk_ctx *ctx, const void *args) {
     const linear_args *a = args;
-    mbk_linear_update_cuda((mbk_linear *)a->l); /* what it holds in memory has been brought back to before the first run */
+    mbk_linear_update_cuda(
+        (mbk_linear *)a->l); /* what it holds in memory has been brought back to before the first run */
     return a->n1 < 0 ? mbk_linear_fwd_cuda(ctx, a->l, a->M, a->X, a->Y, a->accumulate)
                      : mbk_linear_step_cuda(ctx, a->l, a->n0, a->n1, a->X, a->Y);
 }
@@ -159,7 +160,8 @@ const mbk_ops *cuda_exec_ops(void) {
     return &ops;
 }
 
-/* ---- what check.c leaves to be replaced --------------------------------------------------------------------------- */
+/* ---- what check.c leaves to be replaced ---------------------------------------------------------------------------
+ */
 const mbk_ops *check_device(void) {
     return cuda_exec_ops();
 }

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#include "cuda_runtime.h"
+#include <cuda_runtime.h>
 #include "tests/cuda_exec/executor.h"
 #include "tests/cuda_exec/guards.h"
 
@@ -120,7 +120,8 @@ __attribute__((format(printf, 1, 2))) static void finding(const char *format, ..
         fprintf(stderr, "executor: %s\n", finding_text);
 }
 
-/* ---- fibres ------------------------------------------------------------------------------------------------------- */
+/* ---- fibres -------------------------------------------------------------------------------------------------------
+ */
 static void to_scheduler() {
     fibre *me = running;
 #if defined(SANITIZED)
@@ -182,7 +183,8 @@ static void run_fibre(fibre *f) {
     running = NULL;
 }
 
-/* ---- where threads wait ------------------------------------------------------------------------------------------- */
+/* ---- where threads wait -------------------------------------------------------------------------------------------
+ */
 static void wait_at(state at, const char *file, int line) {
     running->at = at;
     running->file = file;
@@ -248,8 +250,8 @@ static void stuck() {
     int waits = 0, other = 0;
     while (fibres[waits].at == ENDED)
         waits++;
-    while (other < now.threads - 1 && (other == waits || (fibres[other].at == fibres[waits].at &&
-                                                          same_place(&fibres[other], &fibres[waits]))))
+    while (other < now.threads - 1 &&
+           (other == waits || (fibres[other].at == fibres[waits].at && same_place(&fibres[other], &fibres[waits]))))
         other++;
     const fibre *f = &fibres[waits], *g = &fibres[other];
     char where[160] = "has ended";
@@ -262,7 +264,8 @@ static void stuck() {
             g->place.thread.y, g->place.thread.z, where);
 }
 
-/* ---- shared memory ------------------------------------------------------------------------------------------------- */
+/* ---- shared memory -------------------------------------------------------------------------------------------------
+ */
 static void site_take(site *s, const void *name, size_t bytes) {
     *s = {name, static_cast<unsigned char *>(cuda_exec_take(bytes)), bytes};
 }
@@ -287,7 +290,8 @@ extern "C" void *cuda_exec_shared_dynamic(void) {
     return now.dynamic.memory;
 }
 
-/* ---- launches ------------------------------------------------------------------------------------------------------ */
+/* ---- launches ------------------------------------------------------------------------------------------------------
+ */
 static void place_threads(unsigned b) {
     const dim3 d = now.block;
     for (int i = 0; i < now.threads; i++) {

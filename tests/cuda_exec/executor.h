@@ -23,12 +23,12 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-void cuda_exec_seed(uint64_t seed);   /* of the orders of blocks and threads from now on */
-void cuda_exec_quiet(int quiet);      /* 1: findings are not printed as they come */
-const char *cuda_exec_finding(void);  /* the last one, "" when there was none */
-long cuda_exec_findings(void);        /* how many so far */
-long cuda_exec_launches(void);        /* how many so far */
-void *cuda_exec_take(size_t bytes);   /* guarded, filled with NaN; exits when memory is out */
+void cuda_exec_seed(uint64_t seed);  /* of the orders of blocks and threads from now on */
+void cuda_exec_quiet(int quiet);     /* 1: findings are not printed as they come */
+const char *cuda_exec_finding(void); /* the last one, "" when there was none */
+long cuda_exec_findings(void);       /* how many so far */
+long cuda_exec_launches(void);       /* how many so far */
+void *cuda_exec_take(size_t bytes);  /* guarded, filled with NaN; exits when memory is out */
 void cuda_exec_give(void *);
 /* Contents of all that was taken: kept, brought back, compared (1: the same). One at a time each, by number 0 or 1. */
 void cuda_exec_keep(int which);

@@ -24,5 +24,6 @@ enum {
 extern "C"
 #endif
     /* out[0..n) = sums within blocks of 64 of in[0..n) */
-    int planted_launch(const mbk_ctx *ctx, int fault, int n, const float *in, float *out);
+    int
+    planted_launch(const mbk_ctx *ctx, int fault, int n, const float *in, float *out);
 #endif

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cuda_runtime.h"
+#include <cuda_runtime.h>
 #include "tests/cuda_exec/executor.h"
 #include "tests/cuda_exec/guards.h"
 
@@ -45,7 +45,8 @@ extern "C" void *cuda_exec_take(size_t bytes) {
         i++;
     high = i == high ? high + 1 : high;
     buffer *b = &buffers[i < MOST ? i : MOST - 1];
-    b->start = i < MOST ? static_cast<unsigned char *>(aligned_alloc(ZONE, (bytes + 3 * ZONE - 1) / ZONE * ZONE)) : NULL;
+    b->start =
+        i < MOST ? static_cast<unsigned char *>(aligned_alloc(ZONE, (bytes + 3 * ZONE - 1) / ZONE * ZONE)) : NULL;
     if (!b->start)
         out_of_memory();
     b->bytes = bytes;
@@ -132,7 +133,8 @@ extern "C" void cuda_exec_forget(void) {
         }
 }
 
-/* ---- the library: one device of sm_80, whose memory is the host's -------------------------------------------------- */
+/* ---- the library: one device of sm_80, whose memory is the host's --------------------------------------------------
+ */
 extern "C" {
 const char *cudaGetErrorString(cudaError_t e) {
     switch (e) {

@@ -19,7 +19,8 @@ struct uint3 {
 };
 struct dim3 {
     unsigned x, y, z;
-    constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+    constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {
+    }
 };
 struct alignas(16) float4 {
     float x, y, z, w;
@@ -29,7 +30,8 @@ static inline float4 make_float4(float x, float y, float z, float w) {
     return float4{x, y, z, w};
 }
 
-/* ---- the thread that runs ------------------------------------------------------------------------------------------ */
+/* ---- the thread that runs ------------------------------------------------------------------------------------------
+ */
 typedef struct cuda_exec_place {
     uint3 thread, block;
     dim3 block_dim, grid_dim;
@@ -58,12 +60,12 @@ float cuda_exec_ex2(float v);
 #define MBK_SHARED_DYNAMIC(type, name) type *const name = static_cast<type *>(cuda_exec_shared_dynamic())
 #define MBK_NAME_LAUNCH(name)          cuda_exec_name(name)
 
-#define __syncthreads()  cuda_exec_barrier(__FILE__, __LINE__)
-#define __syncwarp(...)  cuda_exec_sync_warp(__FILE__, __LINE__)
-#define __threadfence()  (void)0
-#define __ldg(p)         (*(p))
-#define __ffs(v)         __builtin_ffs(v)
-#define __popc(v)        __builtin_popcount(v)
+#define __syncthreads() cuda_exec_barrier(__FILE__, __LINE__)
+#define __syncwarp(...) cuda_exec_sync_warp(__FILE__, __LINE__)
+#define __threadfence() (void)0
+#define __ldg(p)        (*(p))
+#define __ffs(v)        __builtin_ffs(v)
+#define __popc(v)       __builtin_popcount(v)
 
 static inline void cuda_exec_sync_warp(const char *file, int line) {
     uint64_t all[32];
@@ -79,7 +81,7 @@ template <class T> static inline T cuda_exec_shuffle(unsigned mask, T v, int fro
     return v;
 }
 #define __shfl_xor_sync(mask, v, d)  cuda_exec_shuffle(mask, v, cuda_exec_lane() ^ (d), __FILE__, __LINE__)
-#define __shfl_sync(mask, v, i)      cuda_exec_shuffle(mask, v, (i) & 31, __FILE__, __LINE__)
+#define __shfl_sync(mask, v, i)      cuda_exec_shuffle(mask, v, (i)&31, __FILE__, __LINE__)
 #define __shfl_up_sync(mask, v, d)   cuda_exec_shuffle(mask, v, cuda_exec_lane() - (int)(d), __FILE__, __LINE__)
 #define __shfl_down_sync(mask, v, d) cuda_exec_shuffle(mask, v, cuda_exec_lane() + (int)(d), __FILE__, __LINE__)
 static inline unsigned cuda_exec_vote(unsigned mask, int yes, const char *file, int line) {
@@ -100,7 +102,8 @@ template <class T> static inline T atomicAdd(T *at, T v) { /* threads change han
     return was;
 }
 
-/* ---- the library --------------------------------------------------------------------------------------------------- */
+/* ---- the library ---------------------------------------------------------------------------------------------------
+ */
 typedef enum cudaError {
     cudaSuccess = 0,
     cudaErrorInvalidValue = 1,
@@ -145,8 +148,7 @@ static inline cudaError_t cudaLaunchKernel(void (*kernel)(P), dim3 grid, dim3 bl
     return cuda_exec_launch(reinterpret_cast<const void *>(kernel), cuda_exec_call<P>, args[0], grid, block, shared,
                             stream);
 }
-template <class P>
-static inline cudaError_t cudaFuncSetAttribute(void (*kernel)(P), cudaFuncAttribute, int shared) {
+template <class P> static inline cudaError_t cudaFuncSetAttribute(void (*kernel)(P), cudaFuncAttribute, int shared) {
     return cuda_exec_attribute(reinterpret_cast<const void *>(kernel), static_cast<size_t>(shared));
 }
 #endif
