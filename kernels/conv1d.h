@@ -55,7 +55,7 @@ typedef struct mbk_conv_bwd {
     ptrdiff_t lddx;
     float *dw; /* (K,E) */
     ptrdiff_t lddw;
-    float *db; /* (E) or NULL */
+    float *db;              /* (E) or NULL */
     const int32_t *segment; /* (L+after) as x, or NULL */
 } mbk_conv_bwd;
 

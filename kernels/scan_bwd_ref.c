@@ -44,7 +44,8 @@ static void forward(const mbk_scan_bwd *s, int e, double *h) {
         const int row = row_of(s, i);
         const double d = step_of(s, row, e, &slope), x = s->x[row * s->ldx + e];
         for (int n = 0; n < N; n++)
-            h[N + n] = (starts_anew(s, i) ? 0 : exp2(d * s->a2[n * s->lda + e]) * h[n]) + d * s->B[row * s->ldb + n] * x;
+            h[N + n] =
+                (starts_anew(s, i) ? 0 : exp2(d * s->a2[n * s->lda + e]) * h[n]) + d * s->B[row * s->ldb + n] * x;
     }
 }
 
