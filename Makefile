@@ -18,6 +18,8 @@ has      = $(shell $(PKG) --exists $(1) 2>/dev/null && echo yes)
 header   = $(shell printf '\043include <$(1)>\n' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo yes)
 ARCH    := $(shell uname -m)
 NVCC    ?= $(shell command -v nvcc 2>/dev/null)
+# GPU kernels go into the release build of this very architecture; sanitized builds run them on the CPU (tests/cuda_exec).
+CUDA    ?= $(if $(and $(filter release,$(MODE)),$(filter $(shell uname -m),$(ARCH))),$(NVCC))
 HDF5    ?= $(if $(call has,hdf5-serial),hdf5-serial,$(if $(call has,hdf5),hdf5))
 CAIRO   ?= $(if $(call has,cairo),cairo)
 BIGWIG  ?= $(if $(call header,bwValues.h),libBigWig)
@@ -48,9 +50,18 @@ CPPFLAGS_ALL := -I. -D_GNU_SOURCE $(ISAS:%=-DMBK_HAVE_ISA_%) $(CPPFLAGS) \
                 $(shell $(PKG) --cflags $(PKGS) 2>/dev/null)
 CFLAGS_ALL := -std=c17 -fPIC -fno-semantic-interposition -fopenmp -ffp-contract=fast -fno-math-errno $(OPT) $(WARN) $(CFLAGS)
 PKGS_LIB   := $(filter-out htslib liblzma libzstd $(LMDB) $(HTTPD),$(PKGS)) # the library itself; these and libBigWig serve the front ends
-LIBDEPS    := $(if $(filter onednn,$(GEMM)),-ldnnl) -fopenmp -lpthread -lm
+CUDA_LIBS  := $(if $(CUDA),-L$(dir $(shell readlink -f $(CUDA)))../lib64 -lcudart_static -ldl -lrt)
+LIBDEPS    := $(CUDA_LIBS) $(if $(filter onednn,$(GEMM)),-ldnnl) -fopenmp -lpthread -lm
 LDLIBS_ALL := $(shell $(PKG) --libs $(PKGS) 2>/dev/null) $(if $(BIGWIG),-lBigWig) $(LIBDEPS) $(LDLIBS)
-HASH    := $(shell echo '$(CC) $(shell $(CC) --version 2>&1 | head -1) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS_ALL)' | cksum | cut -d' ' -f1)
+CUDA_ARCHS := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+NVFLAGS    := -std=c++17 -O3 -I. -Werror all-warnings $(CUDA_ARCHS) \
+              -Xcompiler -fPIC,-Wall,-Wextra,-Wshadow,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics
+# The executor of the same sources: plain C++ without its library.
+EXEC_CXX   := $(if $(filter release asan cover,$(MODE)),$(shell command -v $(if $(findstring clang,$(CC)),clang++,g++)))
+EXEC_FLAGS := -std=c++17 -Itests/cuda_exec/include -I. -D_GNU_SOURCE -fno-exceptions -fno-rtti -fno-threadsafe-statics \
+              -Wall -Wextra -Wshadow $(if $(WERROR),-Werror) -Wno-unknown-pragmas \
+              $(if $(filter asan,$(MODE)),$(OPT.asan) -O2,$(if $(filter cover,$(MODE)),$(OPT.cover),-O2 -g -U_FORTIFY_SOURCE))
+HASH    := $(shell echo '$(CUDA) $(CC) $(shell $(CC) --version 2>&1 | head -1) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LDLIBS_ALL)' | cksum | cut -d' ' -f1)
 B       ?= build/$(MODE)-$(HASH)
 BIN     := $(if $(filter release,$(MODE)),bin,$(B)/bin)
 
@@ -60,13 +71,17 @@ CHOSEN      := $(if $(filter onednn,$(GEMM)),kernels/gemm_onednn.c,kernels/gemm_
                $(if $(HDF5),core/hdf5_out.c,core/hdf5_none.c) \
                $(if $(CAIRO),core/picture_cairo.c,core/picture_none.c) \
                $(if $(BIGWIG),genomics/bigwig_out.c,genomics/bigwig_none.c) \
-               $(if $(LMDB),recsys/store_lmdb.c,recsys/store_none.c) $(if $(HTTPD),recsys/http_mhd.c,recsys/http_none.c)
+               $(if $(LMDB),recsys/store_lmdb.c,recsys/store_none.c) $(if $(HTTPD),recsys/http_mhd.c,recsys/http_none.c) \
+               $(if $(CUDA),kernels/ops_cuda.c,kernels/ops_cuda_none.c)
 OPTIONAL    := kernels/gemm_onednn.c kernels/gemm_none.c core/hdf5_out.c core/hdf5_none.c \
-               core/picture_cairo.c core/picture_none.c genomics/bigwig_out.c genomics/bigwig_none.c \
+               kernels/ops_cuda.c kernels/ops_cuda_none.c core/picture_cairo.c core/picture_none.c genomics/bigwig_out.c genomics/bigwig_none.c \
                recsys/store_lmdb.c recsys/store_none.c recsys/http_mhd.c recsys/http_none.c
 MULTI_ISA   := $(filter-out kernels/ops_cpu.c,$(wildcard kernels/*_cpu.c))
 LIB_SRC     := $(filter-out $(MULTI_ISA) $(OPTIONAL),$(wildcard kernels/*.c core/*.c)) $(wildcard $(filter kernels/% core/%,$(CHOSEN)))
-LIB_OBJ     := $(LIB_SRC:%.c=$(B)/%.o) $(foreach i,$(ISAS),$(MULTI_ISA:%.c=$(B)/%.$(i).o))
+EXEC_SRC    := $(filter-out kernels/gemm_cublaslt.cu,$(wildcard kernels/*.cu tests/cuda_exec/*.cu))
+CUBLASLT    := $(if $(CUDA),$(wildcard $(dir $(shell readlink -f $(CUDA)))../include/cublasLt.h))
+CUDA_SRC    := $(filter-out $(if $(CUBLASLT),kernels/gemm_cublaslt_none.cu,kernels/gemm_cublaslt.cu),$(wildcard kernels/*.cu))
+LIB_OBJ     := $(LIB_SRC:%.c=$(B)/%.o) $(if $(CUDA),$(CUDA_SRC:%.cu=$(B)/%.cu.o)) $(foreach i,$(ISAS),$(MULTI_ISA:%.c=$(B)/%.$(i).o))
 front        = $(patsubst %.c,$(B)/%.o,$(filter-out $(OPTIONAL),$(wildcard $(1)/*.c)) $(wildcard $(filter $(1)/%,$(CHOSEN))))
 GEN_OBJ     := $(call front,genomics)
 REC_OBJ     := $(call front,recsys)
@@ -80,6 +95,12 @@ LIB         := $(B)/libseqmamba.a
 programs     = $(patsubst %.c,$(B)/%,$(wildcard $(1)))
 shared       = $(patsubst %,$(B)/%.o,$(filter-out $(2:$(B)/%=%),$(basename $(wildcard $(1)/*.c))))
 TESTS       := $(call programs,tests/test_*.c tests/check_*.c)
+# tests/cuda_X: tests/check_X.c again, on the CUDA kernels as the executor runs them
+EXEC_OBJ    := $(EXEC_SRC:%.cu=$(B)/exec/%.o) $(patsubst %.cpp,$(B)/exec/%.o,$(wildcard tests/cuda_exec/*.cpp)) \
+               $(patsubst %.c,$(B)/%.o,$(filter-out tests/cuda_exec/check_%,$(wildcard tests/cuda_exec/*.c))) $(B)/kernels/ops_cuda.o
+EXEC_OPS    := conv1d conv1d_bwd embed embed_bwd gate_bwd norm norm_bwd optim scan scan_bwd xent
+EXEC_TESTS  := $(if $(EXEC_CXX),$(EXEC_OPS:%=$(B)/tests/cuda_%) \
+               $(patsubst tests/cuda_exec/check_%.c,$(B)/tests/cuda_%,$(wildcard tests/cuda_exec/check_*.c)))
 BENCHES     := $(call programs,tests/bench/bench_*.c)
 FUZZERS     := $(call programs,tests/fuzz/fuzz_*.c)
 KERNEL_CHECKS := $(patsubst tests/%.c,$(B)/alone/%,$(wildcard tests/check_*.c)) # kernels without core: for cross-compilers
@@ -95,10 +116,14 @@ $(BIN)/seqmamba: $(PIPE_OBJ) $(LIB)
 $(TESTS): $(B)/tests/%: $(B)/tests/%.o $(call shared,tests,$(TESTS)) $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
 $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(B)/tests/models.o $(B)/tests/recfolder.o $(call shared,tests/bench,$(BENCHES)) $(FRONT_OBJ) $(LIB)
 $(FUZZERS): $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/models.o $(B)/tests/recfolder.o $(call shared,tests/fuzz,$(FUZZERS)) $(FRONT_OBJ) $(LIB)
+# kernels/ comes as objects: of the library, the CPU's; of kernels/*.cu, the executor's
+EXEC_WITH   := $(B)/tests/check.o $(EXEC_OBJ) $(filter-out %/ops_cuda.o %/ops_cuda_none.o %.cu.o,$(filter $(B)/kernels/%,$(LIB_OBJ)))
+$(filter-out $(EXEC_OPS:%=$(B)/tests/cuda_%),$(EXEC_TESTS)): $(B)/tests/cuda_%: $(B)/tests/cuda_exec/check_%.o $(EXEC_WITH)
+$(EXEC_OPS:%=$(B)/tests/cuda_%): $(B)/tests/cuda_%: $(B)/tests/check_%.o $(EXEC_WITH)
 $(KERNEL_CHECKS): $(B)/alone/%: $(B)/tests/%.o $(B)/tests/check.o $(filter $(B)/kernels/%,$(LIB_OBJ))
 $(TESTS): LINK_WITH := -lcmocka
 $(FUZZERS): LINK_WITH := -fsanitize=fuzzer
-$(PROGRAMS) $(TESTS) $(BENCHES) $(FUZZERS) $(KERNEL_CHECKS):
+$(PROGRAMS) $(TESTS) $(EXEC_TESTS) $(BENCHES) $(FUZZERS) $(KERNEL_CHECKS):
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(filter %.o %.a,$^) $(LINK_WITH) $(LDLIBS_ALL)
@@ -124,13 +149,25 @@ $(B)/%.o: %.c | $(B)/probed
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+$(B)/%.cu.o: %.cu | $(B)/probed
+	@mkdir -p $(@D)
+	@echo "  NVCC  $<"
+	@$(CUDA) $(NVFLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+$(B)/exec/%.o: %.cu | $(B)/probed
+	@mkdir -p $(@D)
+	@echo "  EXEC  $<"
+	@$(EXEC_CXX) $(EXEC_FLAGS) -MMD -MP -x c++ -c $< -o $@
+$(B)/exec/%.o: %.cpp | $(B)/probed
+	@mkdir -p $(@D)
+	@echo "  EXEC  $<"
+	@$(EXEC_CXX) $(EXEC_FLAGS) -MMD -MP -c $< -o $@
 $(B)/core/version.o: $(B)/revision
 $(B)/core/version.o: CPPFLAGS_ALL += -DMB_VERSION='"$(VERSION)"' -DMB_GIT_REV='"$(GIT_REV)"' -DMB_BUILD_FLAGS='"$(OPT)"'
 
 # Once for each object folder: says what was found, and stops with the names of the packages when something is missing.
 $(B)/probed:
 	@mkdir -p $(@D)
-	@CC='$(CC)' ARCH='$(ARCH)' ISAS='$(ISAS)' GEMM='$(GEMM)' HDF5='$(HDF5)' CAIRO='$(CAIRO)' BIGWIG='$(BIGWIG)' LMDB='$(LMDB)' HTTPD='$(HTTPD)' NVCC='$(NVCC)' NEEDED='$(NEEDED)' \
+	@CC='$(CC)' ARCH='$(ARCH)' ISAS='$(ISAS)' GEMM='$(GEMM)' HDF5='$(HDF5)' CAIRO='$(CAIRO)' BIGWIG='$(BIGWIG)' LMDB='$(LMDB)' HTTPD='$(HTTPD)' CUDA='$(CUDA)' CUDA_ARCHS='$(CUDA_ARCHS)' NEEDED='$(NEEDED)' \
 	  bash .ci/probe.sh 'seqmamba $(VERSION), $(MODE) build in $(B)' && touch $@
 # Files that change only when what they say does.
 $(B)/members: SAYS = $(LIB_OBJ)
@@ -165,7 +202,7 @@ bench: all $(BENCHES) ## measured against this machine's floors
 cover: ## test coverage by file
 	@+bash .ci/cover.sh
 format: ## clang-format, in place
-	@git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' | xargs clang-format -i
+	@git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | xargs clang-format -i
 install: all ## programs, library, headers, pkg-config file under PREFIX (DESTDIR is respected)
 	@bash .ci/install.sh install '$(VERSION)' '$(DESTDIR)' '$(PREFIX)' '$(PKGS_LIB)' '$(LIBDEPS)'
 uninstall: ## what install put there
@@ -177,13 +214,14 @@ help: ## this list
 	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 # For scripts.
-.PHONY: tests benches fuzzers kernel-checks list-kernel-checks list-tests list-fuzzers list-bin list-flags list-left-out
-tests: $(TESTS)
+.PHONY: tests benches fuzzers kernel-checks cuda-objects list-kernel-checks list-tests list-fuzzers list-bin list-flags list-left-out
+tests: $(TESTS) $(EXEC_TESTS)
 benches: $(BENCHES)
 fuzzers: $(FUZZERS)
 kernel-checks: $(KERNEL_CHECKS)
+cuda-objects: $(patsubst %.cu,$(B)/%.cu.o,$(wildcard kernels/*.cu tests/cuda_exec/*.cu))
 list-kernel-checks: ; @echo $(KERNEL_CHECKS)
-list-tests: ; @echo $(TESTS)
+list-tests: ; @echo $(TESTS) $(EXEC_TESTS)
 list-fuzzers: ; @echo $(FUZZERS)
 list-bin: ; @echo $(BIN)
 list-flags: ; $(info $(CPPFLAGS_ALL) $(filter-out $(OPT),$(CFLAGS_ALL)))@:

@@ -25,17 +25,17 @@ check_format() {
         f=''
     done
     [ -n "$f" ] || { echo "needs clang-format 14: others break lines elsewhere"; return 77; }
-    all_files '*.c' '*.h' '*.cu' | xargs -r "$f" --dry-run -Werror 2>&1 | head -60
+    all_files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | xargs -r "$f" --dry-run -Werror 2>&1 | head -60
     return "${PIPESTATUS[1]}"
 }
 check_gcc() {
-    "$MAKE" --no-print-directory -k WERROR=1 all tests benches 2>&1 | grep -vE '^  (CC|AR|LINK) |Nothing to be done'
+    "$MAKE" --no-print-directory -k WERROR=1 all tests benches 2>&1 | grep -vE '^  (CC|AR|LINK|NVCC|EXEC) |Nothing to be done'
     return "${PIPESTATUS[0]}"
 }
 check_clang() { sources | parallel 'eval clang "$flags" -Werror -DMBK_ISA=generic -DMBK_ISA_generic -fsyntax-only {}'; }
 check_headers() {
-    all_files '*.h' | parallel 'echo "#include \"{}\"" | eval gcc "$flags" -Werror -fsyntax-only -x c -' &&
-        all_files 'kernels/*.h' | parallel 'echo "#include \"{}\"" | clang -I. -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ -'
+    all_files '*.h' | grep -v '^tests/cuda_exec/include/' | parallel 'echo "#include \"{}\"" | eval gcc "$flags" -Werror -fsyntax-only -x c -' &&
+        all_files 'kernels/*.h' 'tests/cuda_exec/*.h' | parallel 'echo "#include \"{}\"" | clang -I. -Itests/cuda_exec/include -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ -'
 }
 check_tidy() { # key: the tool, its configuration and all that the compiler sees of this file
     [[ $(clang-tidy --version) == *"version 14."* ]] || { echo "needs clang-tidy 14: others find other things"; return 77; }
@@ -54,8 +54,8 @@ check_cppcheck() { # two suppressions: it takes hexadecimal floats for 0, and lo
         -I. -D__GNUC__ -D__x86_64__ -DMBK_ISA=generic -DMBK_ISA_generic 2>&1
 }
 check_includes() { bash .ci/include-rule.sh; }
-check_lengths() { all_files '*.c' '*.h' '*.cu' | xargs -r awk -f .ci/length-rule.awk; }
-check_unfinished() { ! all_files '*.c' '*.h' '*.cu' '*.sh' '*.md' Makefile | xargs -r grep -nE '\b(TODO|FIXME|XXX|HACK)\b' -- | grep -v '^\.ci/check\.sh:'; }
+check_lengths() { all_files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | xargs -r awk -f .ci/length-rule.awk; }
+check_unfinished() { ! all_files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' '*.sh' '*.md' Makefile | xargs -r grep -nE '\b(TODO|FIXME|XXX|HACK)\b' -- | grep -v '^\.ci/check\.sh:'; }
 check_symbols() { # what the library exports has the house's prefix
     [ -e bin/libseqmamba.a ] || { echo "bin/libseqmamba.a was not built"; return 1; }
     ! nm -g --defined-only bin/libseqmamba.a | awk 'NF == 3 && $3 !~ /^(mb|mbk)_|^\.gomp_/ { print "exported: " $3 }' | grep .
@@ -66,12 +66,10 @@ check_tree() { # nothing built is tracked, nothing strange lies at the top
         grep -vxE 'Makefile|README\.md|LICENSE|core|genomics|recsys|timeseries|kernels|pipelines|tests|\..*'
 }
 check_scripts() { all_files '*.sh' .ci/run | parallel 'bash -n {}'; }
-check_cuda() {
-    local cu
-    cu=$(all_files '*.cu')
-    [ -n "$cu" ] || return 78
+check_cuda() { # the objects that the library links, and those it does not, for all architectures, warnings being errors
     command -v nvcc >/dev/null || { echo "needs nvcc"; return 77; }
-    parallel 'nvcc -I. -Werror all-warnings -c {} -o /dev/null' <<<"$cu"
+    "$MAKE" --no-print-directory -k WERROR=1 cuda-objects 2>&1 | grep -vE '^  NVCC |Nothing to be done'
+    return "${PIPESTATUS[0]}"
 }
 
 for name in ${*:-format gcc clang headers tidy cppcheck includes lengths unfinished symbols tree scripts cuda}; do

@@ -20,10 +20,10 @@ row bigWig "$([ -n "$BIGWIG" ] && echo "$BIGWIG" || echo "libBigWig not found: n
 row LMDB "$([ -n "$LMDB" ] && version "$LMDB" || echo "not found: no recmamba stream, serve (apt-get install liblmdb-dev)")"
 row microhttpd "$([ -n "$HTTPD" ] && version "$HTTPD" || echo "not found: no recmamba serve (apt-get install libmicrohttpd-dev)")"
 row htslib "$(version htslib)"
-if [ -n "$NVCC" ]; then
-    row CUDA "$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p'), not used: no GPU kernels yet"
+if [ -n "$CUDA" ]; then
+    row CUDA "$("$CUDA" --version | sed -n 's/.*release \([0-9.]*\).*/nvcc \1/p') ($(grep -o 'sm_[0-9]*' <<<"$CUDA_ARCHS" | paste -sd' '), PTX)"
 else
-    row CUDA "no nvcc"
+    row CUDA "no GPU kernels (they need nvcc of CUDA 12 or 13, and a release build)"
 fi
 missing=''
 command -v "$CC" >/dev/null || missing+=" a C compiler ($CC)"

@@ -25,6 +25,7 @@ build ? pc:lmdb          liblmdb-dev       lmdb-devel            lmdb
 build ? pc:libmicrohttpd libmicrohttpd-dev libmicrohttpd-devel   libmicrohttpd
 build ? hdr:bwValues.h   libbigwig-dev     libBigWig-devel       libbigwig(AUR)
 test  ! hdr:cmocka.h     libcmocka-dev     libcmocka-devel       cmocka
+test  ? cmd:g++          g++               gcc-c++               gcc
 test  ? cmd:chromium     chromium          chromium              chromium
 check ! cmd:clang        clang             clang                 clang
 check ! cmd:clang-tidy   clang-tidy        clang-tools-extra     clang

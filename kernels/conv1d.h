@@ -5,7 +5,10 @@
  * state: (K-1,E), the K-1 inputs before the first processed row, oldest first in processing order. Read at the
  * start and replaced at the end by the inputs that the next piece needs. NULL = zeros before, nothing kept.
  * 1 <= K <= 16, any L >= 1 (also L < K-1), any E >= 1. y must not alias x.
- * step is the same operation for L = 1, arranged for one token. */
+ * step is the same operation for L = 1, arranged for one token.
+ * segment: (L) or NULL: the number of the sequence that a row belongs to, as in scan.h: inputs of other sequences count
+ * as zeros, and the state is that of the first and of the last processed row's sequence. For the reference and a GPU;
+ * the CPU's kernels want NULL. The gradient reads it for the rows after the piece too. */
 #ifndef MBK_CONV1D_H
 #define MBK_CONV1D_H
 #include "kernels/kernel.h"
@@ -24,6 +27,7 @@ typedef struct mbk_conv {
     float *y;
     ptrdiff_t ldy;
     ptrdiff_t ldw;
+    const int32_t *segment; /* (L) or NULL */
 } mbk_conv;
 
 /* Gradients of the convolution. c is computed again from x. The row t of x enters the outputs t .. t+K-1 (in processing
@@ -51,7 +55,8 @@ typedef struct mbk_conv_bwd {
     ptrdiff_t lddx;
     float *dw; /* (K,E) */
     ptrdiff_t lddw;
-    float *db; /* (E) or NULL */
+    float *db;              /* (E) or NULL */
+    const int32_t *segment; /* (L+after) as x, or NULL */
 } mbk_conv_bwd;
 
 typedef int mbk_conv_bwd_fn(const mbk_ctx *, const mbk_conv_bwd *);

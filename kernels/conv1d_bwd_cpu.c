@@ -185,7 +185,7 @@ static void conv_chunk(chunk *s) {
 int MBK_NAME(conv_bwd)(const mbk_ctx *ctx, const mbk_conv_bwd *a) {
     chunk s;
     (void)ctx;
-    MBK_ASSERT(a->L >= 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K);
+    MBK_ASSERT(a->L >= 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K && !a->segment);
     MBK_ASSERT(a->after >= 0 && a->after <= a->K - 1);
     s.a = a;
     for (int e = 0; e < a->E; e += CHUNK) {

@@ -15,6 +15,14 @@ static double input(const mbk_conv_bwd *a, int i, int e) {
     return a->x[row(a, i) * a->ldx + e];
 }
 
+/* Whether input i, perhaps of the state, belongs to the sequence of row `of`. */
+static int together(const mbk_conv_bwd *a, int i, int of) {
+    for (int k = of; a->segment && k > 0 && k > i; k--)
+        if (a->segment[row(a, k)] != a->segment[row(a, k - 1)])
+            return 0;
+    return 1;
+}
+
 /* dLoss/dc of row i; 0 beyond the end of the sequence. */
 static double slope(const mbk_conv_bwd *a, int i, int e) {
     if (i >= a->L + a->after)
@@ -24,7 +32,8 @@ static double slope(const mbk_conv_bwd *a, int i, int e) {
         return G;
     double c = a->b ? a->b[e] : 0;
     for (int j = 0; j < a->K; j++)
-        c += a->w[j * a->ldw + e] * input(a, i - (a->K - 1) + j, e);
+        if (together(a, i - (a->K - 1) + j, i))
+            c += a->w[j * a->ldw + e] * input(a, i - (a->K - 1) + j, e);
     const double s = 1 / (1 + exp(-c));
     return G * s * (1 + c * (1 - s));
 }
@@ -35,7 +44,8 @@ static void channel(const mbk_conv_bwd *a, int e) {
     for (int i = 0; i < a->L + K - 1; i++) {
         p[i % K] = slope(a, i, e);
         for (int j = 0; j < K && i < a->L; j++)
-            dw[j] += p[i % K] * input(a, i - (K - 1) + j, e);
+            if (together(a, i - (K - 1) + j, i))
+                dw[j] += p[i % K] * input(a, i - (K - 1) + j, e);
         if (i < a->L)
             db += p[i % K];
         if (i < K - 1)
@@ -43,7 +53,7 @@ static void channel(const mbk_conv_bwd *a, int e) {
         float *dx = a->dx + row(a, i - (K - 1)) * a->lddx + e;
         double sum = a->accumulate ? *dx : 0;
         for (int j = 0; j < K; j++)
-            if (i - j < a->L + a->after)
+            if (i - j < a->L + a->after && together(a, i - (K - 1), i - j))
                 sum += a->w[j * a->ldw + e] * p[(i - j) % K];
         *dx = (float)sum;
     }

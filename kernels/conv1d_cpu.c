@@ -88,7 +88,7 @@ static void conv_chunk(const mbk_conv *a, int e, int channels) {
 
 int MBK_NAME(conv_fwd)(const mbk_ctx *ctx, const mbk_conv *a) {
     (void)ctx;
-    MBK_ASSERT(a->L >= 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K);
+    MBK_ASSERT(a->L >= 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K && !a->segment);
     for (int e = 0; e < a->E; e += CHUNK)
         conv_chunk(a, e, a->E - e < CHUNK ? a->E - e : CHUNK);
     return MB_OK;
@@ -111,7 +111,7 @@ VINLINE void step_vector(const int K, const mbk_conv *a, int e, const int n) {
 int MBK_NAME(conv_step)(const mbk_ctx *ctx, const mbk_conv *a) {
     int e = 0;
     (void)ctx;
-    MBK_ASSERT(a->L == 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K);
+    MBK_ASSERT(a->L == 1 && a->E >= 1 && a->K >= 1 && a->K <= MBK_CONV_MAX_K && !a->segment);
     if (a->K == 4)
         for (; e + VLANES <= a->E; e += VLANES)
             step_vector(4, a, e, VLANES);

@@ -145,6 +145,8 @@ int mbk_linear_update_cpu(mbk_linear *l) {
 int mbk_linear_create_cpu(mbk_linear **out, const mbk_linear_spec *spec) {
     MBK_ASSERT(spec->Nout >= 1 && spec->Kin >= 1 && spec->W && spec->M_typical >= 1);
     *out = NULL;
+    if (spec->precision == MBK_TF32)
+        return MB_NOTSUP;
     mbk_linear *l = calloc(1, sizeof *l);
     if (!l)
         return MB_NOMEM;

@@ -1,6 +1,7 @@
 /* Matrix product, the truth: sums in double, in the order of k. With MBK_BF16 each weight and input is rounded to
- * bf16 first, as the fast variant does; products and sums stay double. */
+ * bf16 first, as the fast variant does, with MBK_TF32 to TF32; products and sums stay double. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/gemm.h"
 #include "kernels/gemm_bf16.h"
@@ -22,8 +23,18 @@ void mbk_linear_destroy_ref(mbk_linear *l) {
     free(l);
 }
 
+/* To 10 bits of mantissa, ties to even, as tensor cores want TF32. */
+static float to_tf32(float v) {
+    uint32_t u;
+    memcpy(&u, &v, sizeof u);
+    if ((u & 0x7fffffffu) < 0x7f800000u)
+        u = (u + 0xfffu + ((u >> 13) & 1u)) & ~0x1fffu;
+    memcpy(&v, &u, sizeof v);
+    return v;
+}
+
 static double as_used(mbk_precision p, float v) {
-    return p == MBK_BF16 ? mbk_bf16_to_float(mbk_bf16_from_float(v)) : v;
+    return p == MBK_BF16 ? mbk_bf16_to_float(mbk_bf16_from_float(v)) : p == MBK_TF32 ? to_tf32(v) : v;
 }
 
 /* sum_k x[k] * W[n,k], or W[k,n] of a transposed one */

@@ -273,6 +273,8 @@ int MBK_NAME(gemm_tn)(const mbk_ctx *ctx, const mbk_gemm_tn *p) {
     (void)ctx;
     MBK_ASSERT(p->k >= 1 && p->m >= 1 && p->n >= 1 && p->A && p->B && p->C);
     MBK_ASSERT(p->lda >= p->m && p->ldb >= p->n && p->ldc >= p->n);
+    if (p->precision == MBK_TF32)
+        return MB_NOTSUP;
     const int pairs = p->precision == MBK_BF16 && pairs_here(), depth = pairs ? 2 * DEPTH : DEPTH;
     const size_t columns = (size_t)panels_width(smaller(p->n, WIDE)) + (size_t)smaller(p->m, TALL);
     float *packed = mbk_scratch_get(MBK_SCRATCH_TN, columns * DEPTH * sizeof *packed);

@@ -25,13 +25,14 @@ __attribute__((noreturn))
 #endif
 void mbk_assert_failed(const char *cond, const char *file, int line);
 
-/* Who calls: one per worker thread; on a GPU it will carry the stream. */
+/* Who calls: one per worker thread; on a GPU it carries the queue. */
 typedef struct mbk_ctx {
     int worker;   /* 0 .. workers-1 */
-    void *stream; /* device queue; NULL on the CPU */
+    void *stream; /* an mbk_queue (kernels/cuda.h); NULL on the CPU */
 } mbk_ctx;
 
-/* Precision of weights and matrix-product inputs. Accumulation, states and all else stay fp32. */
-typedef enum mbk_precision { MBK_FP32 = 0, MBK_BF16 = 1 } mbk_precision;
+/* Precision of weights and matrix-product inputs. Accumulation, states and all else stay fp32. TF32 (10 bits of
+ * mantissa) is a GPU's alone: on the CPU linear_create and gemm_tn refuse it. */
+typedef enum mbk_precision { MBK_FP32 = 0, MBK_BF16 = 1, MBK_TF32 = 2 } mbk_precision;
 
 #endif

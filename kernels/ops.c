@@ -1,4 +1,6 @@
 /* What belongs to no device: the table of the references, and the hole of a table. */
+#include <string.h>
+
 #include "kernels/ops.h"
 
 const mbk_ops *mbk_ops_ref(void) {
@@ -37,6 +39,8 @@ const mbk_ops *mbk_ops_ref(void) {
 const char *mbk_ops_hole(const mbk_ops *ops) {
     if (!*ops->isa)
         return "instruction set of the name in MB_ISA";
+    if (!strcmp(ops->isa, "none"))
+        return "GPU kernels: this build was made without nvcc";
 #define HOLE(member)                                                                                                   \
     if (!ops->member)                                                                                                  \
     return #member

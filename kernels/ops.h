@@ -15,8 +15,8 @@
 #include "kernels/xent.h"
 
 typedef struct mbk_ops {
-    const char *device; /* "cpu", "ref" */
-    const char *isa;    /* "avx512", "avx2", "neon", "generic" */
+    const char *device; /* "cpu", "ref", "cuda" (kernels/cuda.h) */
+    const char *isa;    /* "avx512", "avx2", "neon", "generic"; "none": a device that this build lacks */
     mbk_embed_fn *embed_fwd;
     mbk_embed_bwd_fn *embed_bwd;
     mbk_norm_fn *norm_fwd;

@@ -13,7 +13,12 @@
  * kept. y may be the same memory as y_add (same pointer and ld); no other aliasing. 1 <= N <= 256, any E >= 1, any L
  * >= 1. A caller may run any range of channels: offset the pointers, keep the distances. The bits of a channel do not
  * depend on the range it is run in when ranges start at multiples of MBK_SCAN_LANES. step is the same operation for L =
- * 1, arranged for one token (all channels of a wide E at once). */
+ * 1, arranged for one token (all channels of a wide E at once).
+ *
+ * segment: (L) or NULL: the number of the sequence that a row belongs to, for several sequences packed into one call.
+ * Where it changes from a processed row to the next, the state before the latter is zero; the state of the call belongs
+ * to its first and last sequence. For the reference and a GPU: the CPU's kernels want NULL, for there a caller runs
+ * packed sequences one by one at no cost. The same in mbk_scan_bwd. */
 #ifndef MBK_SCAN_H
 #define MBK_SCAN_H
 #include "kernels/kernel.h"
@@ -44,6 +49,7 @@ typedef struct mbk_scan {
     ptrdiff_t lds;
     float *y;
     ptrdiff_t ldy;
+    const int32_t *segment; /* (L) or NULL */
 } mbk_scan;
 
 /* Gradients of the scan, of s (the gate and y_add stay outside: kernels/gate.h). The forward is run again from state0.
@@ -89,6 +95,7 @@ typedef struct mbk_scan_bwd {
     float *dskip;    /* (E) or NULL */
     float *ddt_bias; /* (E) or NULL */
     float *scratch;
+    const int32_t *segment; /* (L) or NULL */
 } mbk_scan_bwd;
 
 typedef int mbk_scan_bwd_fn(const mbk_ctx *, const mbk_scan_bwd *);

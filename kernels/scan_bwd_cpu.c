@@ -339,7 +339,7 @@ static void block_backward(strip k) {
 
 int MBK_NAME(scan_bwd)(const mbk_ctx *ctx, const mbk_scan_bwd *s) {
     (void)ctx;
-    MBK_ASSERT(s->L >= 1 && s->E >= 1 && s->N >= 1 && s->N <= MBK_SCAN_MAX_N);
+    MBK_ASSERT(s->L >= 1 && s->E >= 1 && s->N >= 1 && s->N <= MBK_SCAN_MAX_N && !s->segment);
     MBK_ASSERT((uintptr_t)s->scratch % 64 == 0);
     const space m = space_of(s);
     const int last = (s->L - 1) / BLOCK * BLOCK;

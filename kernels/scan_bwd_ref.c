@@ -20,6 +20,11 @@ static int row_of(const mbk_scan_bwd *s, int i) {
     return s->reverse ? s->L - 1 - i : i;
 }
 
+/* Whether the i-th processed row has nothing to do with the one before. */
+static int starts_anew(const mbk_scan_bwd *s, int i) {
+    return s->segment && i > 0 && s->segment[row_of(s, i)] != s->segment[row_of(s, i - 1)];
+}
+
 /* d of one row and channel; *slope = dd/ddt. softplus is taken for the identity above 20, as in the forward. */
 static double step_of(const mbk_scan_bwd *s, int row, int e, double *slope) {
     const double v = s->dt[row * s->lddt + e] + (s->dt_bias ? (double)s->dt_bias[e] : 0);
@@ -39,7 +44,8 @@ static void forward(const mbk_scan_bwd *s, int e, double *h) {
         const int row = row_of(s, i);
         const double d = step_of(s, row, e, &slope), x = s->x[row * s->ldx + e];
         for (int n = 0; n < N; n++)
-            h[N + n] = exp2(d * s->a2[n * s->lda + e]) * h[n] + d * s->B[row * s->ldb + n] * x;
+            h[N + n] =
+                (starts_anew(s, i) ? 0 : exp2(d * s->a2[n * s->lda + e]) * h[n]) + d * s->B[row * s->ldb + n] * x;
     }
 }
 
@@ -56,7 +62,7 @@ static double backward_row(const mbk_scan_bwd *s, int i, int e, const space *m, 
         m->dC[row * N + n] += G * after[n];
         m->dB[row * N + n] += g[n] * d * x;
         gB += g[n] * s->B[row * s->ldb + n];
-        g[n] *= exp2(d * a2);
+        g[n] *= starts_anew(s, i) ? 0 : exp2(d * a2);
         dd += g[n] * before[n] * a2 * 0.69314718055994530942; /* ln 2: A = a2 ln 2 */
         da[n] += g[n] * before[n] * d;
     }

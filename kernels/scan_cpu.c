@@ -205,7 +205,7 @@ static void scan_block(const mbk_scan *s, int e, work *w) {
 int MBK_NAME(scan_fwd)(const mbk_ctx *ctx, const mbk_scan *s) {
     _Alignas(64) work w;
     (void)ctx;
-    MBK_ASSERT(s->L >= 1 && s->E >= 1 && s->N >= 1 && s->N <= MBK_SCAN_MAX_N);
+    MBK_ASSERT(s->L >= 1 && s->E >= 1 && s->N >= 1 && s->N <= MBK_SCAN_MAX_N && !s->segment);
     for (int e = 0; e < s->E; e += LANES)
         scan_block(s, e, &w);
     return MB_OK;
@@ -274,7 +274,7 @@ static void step_chunk(const mbk_scan *s, int e, int count, step_work *w) {
 int MBK_NAME(scan_step)(const mbk_ctx *ctx, const mbk_scan *s) {
     _Alignas(64) step_work w;
     (void)ctx;
-    MBK_ASSERT(s->L == 1 && s->E >= 1 && s->N >= 1 && s->N <= MBK_SCAN_MAX_N);
+    MBK_ASSERT(s->L == 1 && s->E >= 1 && s->N >= 1 && s->N <= MBK_SCAN_MAX_N && !s->segment);
     for (int e = 0; e < s->E; e += STEP_CHANNELS)
         step_chunk(s, e, s->E - e < STEP_CHANNELS ? s->E - e : STEP_CHANNELS, &w);
     return MB_OK;

@@ -1,6 +1,7 @@
 /* Selective scan, the truth: the recurrence of the contract, one channel at a time, in double. Refuses N
  * outside 1..256. The state passes through float only at the ends of a call, as the contract keeps it. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/scan.h"
 
@@ -34,7 +35,9 @@ int mbk_scan_fwd_ref(const mbk_ctx *ctx, const mbk_scan *s) {
         for (int n = 0; n < s->N; n++)
             h[n] = s->state ? s->state[n * s->lds + e] : 0;
         for (int i = 0; i < s->L; i++) {
-            int row = s->reverse ? s->L - 1 - i : i;
+            const int row = s->reverse ? s->L - 1 - i : i, before = s->reverse ? row + 1 : row - 1;
+            if (s->segment && i > 0 && s->segment[row] != s->segment[before])
+                memset(h, 0, sizeof h);
             s->y[row * s->ldy + e] = (float)advance(s, row, e, h);
         }
         for (int n = 0; n < s->N && s->state; n++)

@@ -14,11 +14,22 @@
 enum { GUARD = 64, SHOWN = 20 };           /* floats before and after an output; findings printed */
 static const uint32_t poison = 0x7fe5a5a5; /* a NaN */
 
+/* ---- what tests/cuda_exec replaces ------------------------------------------------------------------------------- */
+__attribute__((weak)) const mbk_ops *check_device(void) {
+    return NULL;
+}
+__attribute__((weak)) void *check_memory_take(size_t bytes) {
+    return malloc(bytes);
+}
+__attribute__((weak)) void check_memory_give(void *p) {
+    free(p);
+}
+
 /* ---- arrays -------------------------------------------------------------------------------------------------------
  */
 /* Rates are of aligned rows, as in the programs; cases get what malloc gives. */
 static void *take(check *c, size_t bytes) {
-    void *p = c->rates ? aligned_alloc(64, (bytes + 63) / 64 * 64) : malloc(bytes ? bytes : 1);
+    void *p = c->rates ? aligned_alloc(64, (bytes + 63) / 64 * 64) : check_memory_take(bytes ? bytes : 1);
     if (!p || c->memories == (int)(sizeof c->memory / sizeof *c->memory)) {
         fprintf(stderr, "%s: out of memory\n", c->name);
         exit(2);
@@ -28,8 +39,13 @@ static void *take(check *c, size_t bytes) {
 }
 
 void check_release(check *c) {
-    while (c->memories)
-        free(c->memory[--c->memories]);
+    while (c->memories) {
+        void *p = c->memory[--c->memories];
+        if (c->rates)
+            free(p);
+        else
+            check_memory_give(p);
+    }
 }
 
 uint64_t check_random(check *c) {
@@ -281,10 +297,23 @@ void check_bench(check *c, const char *isa, const char *what, const char *unit, 
 int check_variants(const mbk_ops *variants[8]) {
     static const char *const names[] = {"avx512", "avx2", "neon", "generic"};
     int n = 0;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (check_device())
+        variants[n++] = check_device();
+    for (size_t i = 0; i < sizeof names / sizeof *names && !check_device(); i++)
         if (mbk_ops_isa(names[i]))
             variants[n++] = mbk_ops_isa(names[i]);
     return n;
+}
+
+int check_is_device(const mbk_ops *ops) {
+    return !strcmp(ops->device, "cuda");
+}
+
+int check_left_out(check *c, const mbk_ops *ops, int n) {
+#if defined(__SANITIZE_ADDRESS__)
+    n *= 4;
+#endif
+    return check_is_device(ops) && check_pick(c, n);
 }
 
 static long number(const char *name, const char *text) {

@@ -41,8 +41,18 @@ typedef struct check_array {
 
 int check_main(int argc, char **argv, const char *name, void (*cases)(check *), void (*bench)(check *));
 
-/* The tables of the instruction sets that this machine has, best first; their number. */
+/* The tables of the instruction sets that this machine has, best first; their number. Or, of a program that links
+ * tests/cuda_exec, the CUDA kernels alone, as the executor runs them. */
 int check_variants(const mbk_ops *variants[8]);
+/* 1: kernels of a GPU, which cut rows into chunks: pieces of a scan have other last digits than the whole. */
+int check_is_device(const mbk_ops *);
+/* 1: leave this case out. Of a device, whose threads the executor runs one by one, one case in n is run (under the
+ * address sanitizer one in 4n); of the CPU, all. */
+int check_left_out(check *, const mbk_ops *, int n);
+/* What tests/cuda_exec puts in place of: no table, malloc, free. */
+const mbk_ops *check_device(void);
+void *check_memory_take(size_t bytes);
+void check_memory_give(void *);
 
 uint64_t check_random(check *);
 int check_pick(check *, int n); /* 0 .. n-1 */

@@ -68,6 +68,8 @@ static void tables(check *c) {
     mbk_ops broken = *mbk_ops_ref();
     broken.scan_step = NULL;
     check_true(c, mbk_ops_hole(&broken) && !strcmp(mbk_ops_hole(&broken), "scan_step"), "a hole is named");
+    broken.isa = "none";
+    check_true(c, mbk_ops_hole(&broken) && strstr(mbk_ops_hole(&broken), "without nvcc"), "no CUDA is said");
     check_end(c);
 }
 
@@ -86,7 +88,8 @@ static void cases(check *c) {
         refuse(c, ops[v], INT32_MAX);
     }
     refuse(c, mbk_ops_ref(), 9);
-    tables(c);
+    if (!check_device())
+        tables(c);
 }
 
 typedef struct job {

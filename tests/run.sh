@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds and runs the tests: tests/run.sh [unit] [cli] [asan] [fuzz] [neon] [tsan]   (default: all but tsan)
-#   unit  tests/test_*.c (cmocka) and tests/check_*.c (kernels side by side)
+#   unit  tests/test_*.c (cmocka), tests/check_*.c (kernels side by side) and cuda_* (the GPU's, run on the CPU)
 #   cli   tests/cli/*.sh on the programs in bin/
 #   asan  the same programs and scripts, built with AddressSanitizer and UndefinedBehaviorSanitizer
 #   fuzz  tests/fuzz/fuzz_*.c over their corpora, SEQMAMBA_FUZZ_SECONDS (default 5) each
@@ -98,7 +98,11 @@ run_scripts() { # suite, folder of the programs
     done
 }
 
-unit() { build unit all tests && run_programs unit; }
+unit() {
+    build unit all tests || return
+    run_programs unit
+    [[ $(list) == */tests/cuda_* ]] || skip_suite cuda_ "the GPU kernels on the CPU need a C++ compiler: apt-get install g++"
+}
 cli() { build cli all && run_scripts cli bin; }
 asan() {
     build asan MODE=asan all tests || return
