@@ -96,6 +96,7 @@ static const mb_option OPTIONS[] = {
     {.key = "resume",
      .type = MB_OPT_BOOL,
      .offset = offsetof(V, resume),
+     .role = MB_ROLE_MACHINE,
      .def = "false",
      .help =
          "Go on after the last batch that an interrupted run with the same options saved (FILE.partial); the result "

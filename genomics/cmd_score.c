@@ -41,6 +41,7 @@ static const mb_option OPTIONS[] = {
     {.key = "per_base",
      .type = MB_OPT_STRING,
      .offset = offsetof(V, per_base),
+     .role = MB_ROLE_OUTPUT,
      .meta = "FILE",
      .help = "Also write each base's log-probability, in nats: contig, start, end, value, as bedGraph has them."},
     {.key = "scheme",

@@ -30,7 +30,7 @@ int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) 
     { .key = #NAME, .offset = offsetof(S, F.NAME), __VA_ARGS__ }
 #define DNA_INPUT_OPTIONS(S, F)                                                                                        \
     DNA_INPUT_OPTION(                                                                                                  \
-        S, F, regions, .type = MB_OPT_STRING, .meta = "BED|REGION",                                                    \
+        S, F, regions, .type = MB_OPT_STRING, .meta = "BED|REGION", .role = MB_ROLE_NAMED,                             \
         .help = "Only these places of an indexed FASTA, BAM or CRAM: a BED file (0-based, half open; column "          \
                 "4 names the sequence, a - in column 6 gives its reverse complement), or one contig, "                 \
                 "contig:from or contig:from-to (1-based, inclusive, commas allowed). FASTA: each region is "           \
@@ -55,7 +55,7 @@ int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) 
         DNA_INPUT_OPTION(S, F, read_strand, .type = MB_OPT_CHOICE, .def = "original", .choices = "original|stored",    \
                          .help = "Alignments: reads in the direction they were sequenced in, or as stored, in the "    \
                                  "direction of the reference. Soft-clipped bases are part of the read."),              \
-        DNA_INPUT_OPTION(S, F, reference, .type = MB_OPT_STRING, .meta = "FASTA",                                      \
+        DNA_INPUT_OPTION(S, F, reference, .type = MB_OPT_STRING, .meta = "FASTA", .role = MB_ROLE_INPUT,               \
                          .help =                                                                                       \
                              "Reference of a CRAM. Unset: as the file itself and REF_PATH say; never the network."),   \
         DNA_INPUT_OPTION(S, F, alphabet, .type = MB_OPT_CHOICE, .def = "auto", .choices = DNA_ALPHABET_CHOICES,        \

@@ -14,4 +14,7 @@ int create_cmd(mb_run *run, mb_err *e);
 extern const mb_option record_options[];
 size_t record_values_size(void);
 int record_cmd(mb_run *run, mb_err *e);
+
+/* Pipelines. */
+extern const mb_verb pipe_check_verb, pipe_plan_verb, pipe_run_verb;
 #endif
