@@ -146,6 +146,14 @@ static int link_after(pipeline *p, int i) {
     return rc;
 }
 
+/* A need of a step that could not be sorted either: there is one, or the step could be. */
+static int next_left(const pipeline *p, int i, const int *left) {
+    int n = 0;
+    while (!left[p->step[i].need[n]])
+        n++;
+    return p->step[i].need[n];
+}
+
 /* The steps of a circle, each needed by the one before, as "a -> b -> a". */
 static void tell_circle(pipeline *p, const int *left) {
     char words[400];
@@ -153,19 +161,15 @@ static void tell_circle(pipeline *p, const int *left) {
     int i = 0;
     while (!left[i])
         i++;
-    for (int k = 0; k < p->n; k++) { /* after n steps along needs that are left, we are in a circle */
-        int n = 0;
-        while (!left[p->step[i].need[n]])
-            n++;
-        i = p->step[i].need[n];
-    }
-    const int first = i;
+    for (int k = 0; k < p->n; k++) /* after n steps along needs that are left, we are in a circle */
+        i = next_left(p, i, left);
+    int first = i;
+    for (int k = next_left(p, i, left); k != i; k = next_left(p, k, left))
+        first = k < first ? k : first;
+    i = first;
     do {
         at += (size_t)snprintf(words + at, sizeof words - at, "%s -> ", p->step[i].name);
-        int n = 0;
-        while (!left[p->step[i].need[n]])
-            n++;
-        i = p->step[i].need[n];
+        i = next_left(p, i, left);
     } while (i != first && at < sizeof words);
     if (at < sizeof words)
         snprintf(words + at, sizeof words - at, "%s", p->step[first].name);

@@ -17,7 +17,9 @@ static int understand(pipeline *p) {
 }
 
 int pipeline_open(pipeline *p, const pipe_open *o, mb_err *e) {
-    *p = (pipeline){.path = o->path, .programs = {.folder = o->programs}};
+    const pipe_programs programs = p->programs;
+    *p = (pipeline){.path = o->path, .programs = programs};
+    p->programs.folder = o->programs;
     int rc = pipe_document_load(&p->document, o->path, o->sets, o->n_sets, e);
     return rc == MB_OK ? understand(p) : rc;
 }

@@ -102,9 +102,9 @@ typedef struct pipe_open {
 } pipe_open;
 
 /* Reads and checks everything but whether inputs exist (pipeline_check_inputs). All errors of the file are told at
- * once. p needs pipeline_free in every case. */
+ * once. p is zero but for programs that are at hand already (tests), and needs pipeline_free in every case. */
 int pipeline_open(pipeline *p, const pipe_open *o, mb_err *e) MB_MUST_USE;
-/* The same from text and with programs that are at hand (p->programs is filled and nothing else), for tests. */
+/* The same from text, for tests. */
 int pipeline_parse(pipeline *p, const char *name, const char *text, size_t n, mb_err *e) MB_MUST_USE;
 void pipeline_free(pipeline *p);
 

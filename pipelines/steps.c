@@ -506,7 +506,8 @@ static int read_inputs(pipeline *p, pipe_step *s, const pipe_node *step) {
     if (rc == MB_OK && v && v->kind == MB_YAML_SCALAR && !pipe_is_null(v))
         rc = read_input(p, s, v);
     s->n_args = s->n_inputs;
-    if (s->n_args < s->verb->min_args)
+    const int written = !v || v->kind == MB_YAML_MAP ? 0 : v->kind == MB_YAML_LIST ? v->n : !pipe_is_null(v);
+    if (written < s->verb->min_args)
         pipe_complain(&p->document, v ? v->at : s->at, "inputs: %s %s needs %d: %s", s->verb->program->name,
                       s->verb->name, s->verb->min_args, s->verb->usage);
     else if (s->verb->max_args >= 0 && s->n_args > s->verb->max_args)

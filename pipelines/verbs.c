@@ -10,7 +10,7 @@ char *pipe_output_path(const pipeline *p, const char *name) {
 int pipe_verb_open(pipe_opened *o, const mb_run *run, const char *programs, mb_err *e) {
     const pipe_open how = {.path = run->args[0], .sets = run->sets, .n_sets = run->nsets, .programs = programs};
     char *cache = NULL;
-    o->digests = NULL;
+    *o = (pipe_opened){0};
     int rc = pipeline_open(&o->p, &how, e);
     if (rc == MB_OK && !(cache = pipe_output_path(&o->p, "digests")))
         rc = mb_fail(e, MB_NOMEM, "out of memory for a path");
