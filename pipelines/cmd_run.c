@@ -109,8 +109,10 @@ static int check_only(const pipeline *p, const char *only, mb_err *e) {
     for (int i = 0; only && i < p->n; i++) {
         if (strcmp(only, p->step[i].name) == 0 || strcmp(only, p->step[i].given) == 0)
             return MB_OK;
-        if (n < 512)
+        if (n < 511) {
+            name[n++] = p->step[i].given;
             name[n++] = p->step[i].name;
+        }
     }
     if (!only)
         return MB_OK;

@@ -197,7 +197,7 @@ int pipe_record_read(pipe_record *r, const pipeline *p, const pipe_step *s, cons
     int rc = step_file(&path, p, s, name, e);
     if (rc != MB_OK)
         return rc;
-    if (mb_file_exists(path)) {
+    if ((r->found = mb_file_exists(path))) {
         rc = mb_yaml_read_raw(&r->json, path, &why);
         if (rc == MB_OK && mb_yaml_end_errors(r->json, &why) == MB_OK && mb_yaml_root(r->json) &&
             mb_yaml_root(r->json)->kind == MB_YAML_MAP)
@@ -298,7 +298,7 @@ static int judge_with(const pipeline *p, const pipe_step *s, pipe_digests *d, co
     } else if (rc == MB_OK && (rc = pipe_record_read(&started, p, s, "started.json", e)) == MB_OK) {
         v->status = !started.root ? PIPE_NEW : agrees(b, started.root, v) ? PIPE_INTERRUPTED : PIPE_CHANGED;
         if (!started.root)
-            SAY(v, "%s", done.json ? "its record cannot be read" : "has not run yet");
+            SAY(v, "%s", done.found ? "its record cannot be read" : "has not run yet");
         else if (v->status == PIPE_INTERRUPTED)
             SAY(v, "was begun and did not end");
     }

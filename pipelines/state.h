@@ -54,7 +54,8 @@ int pipe_state_finish(const pipeline *p, const pipe_step *s, const pipe_basis *b
 /* A record that is there, for status and report. */
 typedef struct pipe_record {
     mb_yaml *json;
-    const mb_yaml_node *root; /* NULL: there is none */
+    const mb_yaml_node *root; /* NULL: there is none, or it cannot be read */
+    int found;
 } pipe_record;
 int pipe_record_read(pipe_record *r, const pipeline *p, const pipe_step *s, const char *name, mb_err *e) MB_MUST_USE;
 const char *pipe_record_text(const mb_yaml_node *map, const char *key); /* "" when missing */
