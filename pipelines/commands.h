@@ -16,5 +16,6 @@ size_t record_values_size(void);
 int record_cmd(mb_run *run, mb_err *e);
 
 /* Pipelines. */
-extern const mb_verb pipe_check_verb, pipe_plan_verb, pipe_run_verb;
+extern const mb_verb pipe_check_verb, pipe_plan_verb, pipe_run_verb, pipe_status_verb, pipe_report_verb,
+    pipe_schema_verb, pipe_init_verb;
 #endif
