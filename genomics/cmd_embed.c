@@ -188,7 +188,7 @@ static int run_batches(embed *j, mb_err *e) {
         rc = more;
     if (!rc && j->scanned && crc != j->totals.crc)
         rc = mb_fail(e, MB_FAIL, "the input was changed while it was being read");
-    if (!rc && dna_partial_items(j->partial) == 0)
+    if (!rc && dna_partial_items(j->partial) == 0 && j->items.shards <= 1)
         rc = mb_fail(e, MB_FORMAT, "the input gives no sequence (reads passed over, empty records or dropped windows)");
     if (!rc && !j->scanned)
         dna_items_warn(items);

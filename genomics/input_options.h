@@ -8,7 +8,7 @@
 #include "genomics/items.h"
 
 typedef struct dna_input_values {
-    char *regions, *reference, *exclude_flags, *include_flags, *window;
+    char *regions, *reference, *exclude_flags, *include_flags, *window, *shard;
     int64_t min_mapq, stride, batch;
     int read_strand, partial_windows, alphabet, n_as, lower_case, ambiguous, gaps, duplicates, empty;
 } dna_input_values;
@@ -45,6 +45,11 @@ int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) 
         DNA_INPUT_OPTION(S, F, partial_windows, .type = MB_OPT_CHOICE, .def = "keep", .choices = DNA_PARTIAL_CHOICES,  \
                          .help =                                                                                       \
                              "What becomes of the window at the end of a sequence that is shorter than --window."),    \
+        DNA_INPUT_OPTION(S, F, shard, .type = MB_OPT_STRING, .meta = "K/N",                                            \
+                         .help =                                                                                       \
+                             "Only part K of N, K from 0: whole sequences or windows, about as many bases in each "    \
+                             "part. The parts of a result, put together by seqmamba gather, are the whole to the "     \
+                             "byte."),                                                                                 \
         DNA_INPUT_OPTION(S, F, min_mapq, .type = MB_OPT_INT, .def = "0", .max = 255, .meta = "Q",                      \
                          .help = "Alignments: pass over reads of lower mapping quality."),                             \
         DNA_INPUT_OPTION(S, F, exclude_flags, .type = MB_OPT_STRING, .def = "0x900", .meta = "FLAGS",                  \

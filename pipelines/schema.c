@@ -141,7 +141,7 @@ static void put_step(pipe_text *t, const pipe_program *const *program, int n) {
            "        \"matrix\": {\"description\": \"A step for each combination; ${matrix.KEY} is the value.\", "
            "\"type\": \"object\", \"additionalProperties\": {\"type\": \"array\", \"minItems\": 1}},\n"
            "        \"shards\": {\"description\": \"Parts of the input that are worked off by themselves, and put "
-           "together.\", \"type\": \"integer\", \"minimum\": 1, \"maximum\": 10000},\n"
+           "together.\", \"type\": \"integer\", \"minimum\": 1, \"maximum\": 4096},\n"
            "        \"batch\": {\"$ref\": \"#/$defs/batch\"}},\n      \"allOf\": [\n");
     separator = "";
     for (int i = 0; i < n; i++)
