@@ -6,10 +6,11 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "pipelines/commands.h"
+#include "pipelines/shards.h"
 #include "pipelines/verbs.h"
 
 typedef struct run_values {
-    char *programs, *only, *force;
+    char *programs, *only, *shard, *force;
     int64_t parallel;
     double max_minutes;
     int keep_going, allow_change, unlock;
@@ -23,6 +24,13 @@ static const mb_option OPTIONS[] = {
      .meta = "STEP",
      .help = "Only this step, or all that a matrix makes of it. What it needs must be up to date; other steps of the "
              "pipeline may run elsewhere at the same time."},
+    {.key = "shard",
+     .type = MB_OPT_STRING,
+     .offset = offsetof(V, shard),
+     .meta = "K[/N]|auto[/N]",
+     .help =
+         "Of the step that --only names, only part K (from 0) of its shards; with /N parts K, K+N, K+2N, ... auto: K "
+         "is the task of the array job that this runs in."},
     {.key = "force",
      .type = MB_OPT_STRING,
      .offset = offsetof(V, force),
@@ -107,7 +115,7 @@ static int check_only(const pipeline *p, const char *only, mb_err *e) {
     const char *name[512];
     int n = 0;
     for (int i = 0; only && i < p->n; i++) {
-        if (strcmp(only, p->step[i].name) == 0 || strcmp(only, p->step[i].given) == 0)
+        if (pipe_step_is(&p->step[i], only))
             return MB_OK;
         if (n < 511) {
             name[n++] = p->step[i].given;
@@ -126,6 +134,7 @@ static int execute(pipe_opened *o, const mb_run *run, pipe_lock *l, mb_err *e) {
     pipe_execution x = {.p = &o->p,
                         .digests = o->digests,
                         .only = v->only,
+                        .shard = -1,
                         .force = v->force,
                         .allow_change = v->allow_change,
                         .keep_going = v->keep_going || o->p.settings.keep_going,
@@ -137,6 +146,8 @@ static int execute(pipe_opened *o, const mb_run *run, pipe_lock *l, mb_err *e) {
     const double start = mb_clock_seconds();
     char took[32];
     int rc = v->only ? MB_OK : write_resolved(&o->p, e);
+    if (rc == MB_OK && v->shard)
+        rc = pipe_shard_parse(v->shard, &x.shard, &x.of, e);
     if (rc == MB_OK)
         rc = pipe_execute(&x, e);
     if (rc == MB_OK)
@@ -153,6 +164,8 @@ static int run_run(mb_run *run, mb_err *e) {
     pipe_opened o;
     pipe_lock l = PIPE_NO_LOCK;
     int rc = pipe_verb_open(&o, run, v->programs, e);
+    if (rc == MB_OK && v->shard && !v->only)
+        rc = mb_fail(e, MB_USAGE, "--shard needs --only STEP");
     if (rc == MB_OK)
         rc = check_only(&o.p, v->only, e);
     if (rc == MB_OK)

@@ -189,13 +189,18 @@ static int given(const pipe_step *s, const char *key) {
     return 0;
 }
 
+static int is_forced(const runner *r, const pipe_step *s) {
+    const char *f = r->x->force;
+    return f && (strcmp(f, "all") == 0 || pipe_step_is(s, f));
+}
+
 static int spawn(runner *r, int i, const char *config, mb_err *e) {
     const pipe_step *s = &r->p->step[i];
     const char *argv[8] = {s->verb->program->path, s->verb->name, "--config", config};
     char threads[40];
     int n = 4, out = -1, err = -1;
     const mb_option *resume = pipe_option_find(s->verb, "resume");
-    if (resume && resume->type == MB_OPT_BOOL && !given(s, "resume"))
+    if (resume && resume->type == MB_OPT_BOOL && !given(s, "resume") && !is_forced(r, s))
         argv[n++] = "--resume";
     if (r->x->parallel > 1 && !given(s, "threads")) { /* side by side they would fight for the processors */
         snprintf(threads, sizeof threads, "--threads=%d",
@@ -366,11 +371,6 @@ static int is_ready(const runner *r, int i) {
     return ready;
 }
 
-static int is_forced(const runner *r, const pipe_step *s) {
-    const char *f = r->x->force;
-    return f && (strcmp(f, "all") == 0 || strcmp(f, s->name) == 0 || strcmp(f, s->given) == 0);
-}
-
 /* Starts a step whose needs are met, or finds it up to date. */
 static int consider(runner *r, int i, mb_err *e) {
     const pipe_step *s = &r->p->step[i];
@@ -488,11 +488,14 @@ static int choose(runner *r, mb_err *e) {
     for (int i = 0; i < r->p->n; i++) {
         const pipe_step *s = &r->p->step[i];
         const char *only = r->x->only;
-        r->job[i].asked = !only || strcmp(only, s->name) == 0 || strcmp(only, s->given) == 0;
+        r->job[i].asked = !only || pipe_step_is(s, only);
+        if (r->x->shard >= 0)
+            r->job[i].asked &= s->shard >= 0 && (r->x->of ? s->shard % r->x->of : s->shard) == r->x->shard;
         n += r->job[i].asked;
     }
     if (n == 0)
-        return mb_fail(e, MB_USAGE, "%s: there is no step \"%s\"", r->p->path, r->x->only);
+        return mb_fail(e, MB_USAGE, "%s: there is no %s \"%s\"", r->p->path,
+                       r->x->shard >= 0 ? "part of that number of the step" : "step", r->x->only ? r->x->only : "");
     char *wanted = mb_calloc((size_t)r->p->n + 1, 1);
     if (!wanted)
         return no_memory(e);

@@ -8,6 +8,7 @@ typedef struct pipe_execution {
     pipeline *p;
     pipe_digests *digests;
     const char *only;  /* a step, or the given name of several; NULL: all. What it needs must be up to date. */
+    int shard, of;     /* of those, only part `shard`, or with of > 0 parts shard, shard + of, ...; -1: all */
     const char *force; /* runs whether or not it is up to date; NULL none, "all" */
     int allow_change;  /* go on with what was begun with other options or inputs */
     int keep_going, parallel, threads;

@@ -6,6 +6,7 @@ int main(int argc, char **argv) {
         pipe_check_verb,
         pipe_plan_verb,
         pipe_run_verb,
+        pipe_submit_verb,
         pipe_gather_verb,
         pipe_status_verb,
         pipe_report_verb,

@@ -48,11 +48,8 @@ int pipeline_check_inputs(pipeline *p, mb_err *e) {
     return pipe_document_end(&p->document);
 }
 
-int pipeline_find(const pipeline *p, const char *name) {
-    for (int i = 0; i < p->n; i++)
-        if (strcmp(p->step[i].name, name) == 0)
-            return i;
-    return -1;
+int pipe_step_is(const pipe_step *s, const char *name) {
+    return strcmp(name, s->name) == 0 || strcmp(name, s->given) == 0 || (s->whole && strcmp(name, s->whole) == 0);
 }
 
 const char *pipe_step_value(const pipe_step *s, const char *key) {

@@ -58,6 +58,7 @@ typedef struct pipe_batch { /* what a batch job asks for */
 typedef struct pipe_step {
     const char *name;  /* "train-0.001": of one instance; names a folder */
     const char *given; /* "train": as in the file */
+    const char *whole; /* parts, and what gathers them: the name of the step that was split; NULL others */
     const pipe_verb *verb;
     pipe_place at;     /* of its key */
     pipe_value *value; /* (n_values), in the order of the file, those of `defaults` last */
@@ -111,8 +112,9 @@ void pipeline_free(pipeline *p);
 /* Tells every input that is neither there nor written by a step. */
 int pipeline_check_inputs(pipeline *p, mb_err *e) MB_MUST_USE;
 
-/* Index of the step of this name, or of all instances of a given name: calls back for each. Returns how many. */
-int pipeline_find(const pipeline *p, const char *name);
+/* Whether a name on the command line means this step: its own, the one in the file (of all instances), or that of the
+ * step it is a part of. */
+int pipe_step_is(const pipe_step *s, const char *name);
 /* The value that holds for an option: given or default; NULL when it has none. */
 const char *pipe_step_value(const pipe_step *s, const char *key);
 /* The folder of a step's records inside the pipeline's output, or a file in it (name not NULL); mb_free. */

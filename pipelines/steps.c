@@ -11,6 +11,7 @@
 #include "core/mem.h"
 #include "core/option_value.h"
 #include "pipelines/references.h"
+#include "pipelines/shards.h"
 
 static int no_memory(pipeline *p) {
     return mb_fail(p->document.e, MB_NOMEM, "out of memory for the steps");
@@ -570,5 +571,7 @@ int pipe_steps_read(pipeline *p) {
         rc = fill_step(p, &p->step[i]);
     if (rc == MB_OK)
         check_defaults(p);
+    if (rc == MB_OK)
+        rc = pipe_shards_expand(p);
     return rc == MB_OK ? check_names(p) : rc;
 }
