@@ -280,6 +280,8 @@ static int check_step_keys(pipeline *p, const pipe_pair *step, const pipe_verb *
 static int make_instances(pipeline *p, const pipe_pair *step) {
     const pipe_verb *verb;
     matrix m;
+    if (pipe_is_null(step->value)) /* taken back, by a file that extends another or by --set */
+        return MB_OK;
     if (!is_name(step->key)) {
         pipe_complain(&p->document, step->at,
                       "\"%.100s\" is no name for a step: letters, digits, - and _ are, up to 100", step->key);
