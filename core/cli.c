@@ -167,7 +167,8 @@ static int unknown_verb(const char *program, const mb_verb *verbs, const char *n
     return mb_status_exit_code(MB_USAGE);
 }
 
-/* "PROGRAM", "PROGRAM --help", "PROGRAM help [VERB]", "PROGRAM --version"; -1: none of these. */
+/* "PROGRAM", "PROGRAM --help", "PROGRAM help [VERB]", "PROGRAM --version", "PROGRAM --describe" (for programs); -1:
+ * none of these. */
 static int serve_program(const char *program, const char *tagline, const mb_verb *verbs, int argc, char **argv) {
     const char *first = argc > 1 ? argv[1] : "";
     mb_err e = {0};
@@ -177,6 +178,8 @@ static int serve_program(const char *program, const char *tagline, const mb_verb
     }
     if (strcmp(first, "--version") == 0 || (strcmp(first, "version") == 0 && !find_verb(verbs, first))) {
         mb_version_print(program, stdout);
+    } else if (strcmp(first, "--describe") == 0) {
+        mb_options_describe(program, verbs, stdout);
     } else if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0) {
         const mb_verb *v = argc > 2 ? find_verb(verbs, argv[2]) : NULL;
         if (argc > 2 && !v)

@@ -18,6 +18,7 @@ const mb_option mb_global_options[] = {
      .min = 0,
      .max = 4096,
      .meta = "N",
+     .role = MB_ROLE_MACHINE,
      .help = "Worker threads. 0 takes OMP_NUM_THREADS, else what the batch scheduler granted, else the processors this "
              "process may use. Results do not depend on it."},
     {.key = "memory",
@@ -27,6 +28,7 @@ const mb_option mb_global_options[] = {
      .min = 0,
      .max = -1,
      .meta = "SIZE",
+     .role = MB_ROLE_MACHINE,
      .help =
          "Memory for working data, such as 4G or 512M (counted in 1024); what does not fit goes to a scratch file. 0 "
          "takes 80 % of what is available. Results do not depend on it."},
@@ -49,15 +51,18 @@ const mb_option mb_global_options[] = {
      .letter = 'q',
      .type = MB_OPT_BOOL,
      .offset = offsetof(mb_global_values, quiet),
+     .role = MB_ROLE_MACHINE,
      .help = "Only warnings and errors on stderr."},
     {.key = "verbose",
      .letter = 'v',
      .type = MB_OPT_BOOL,
      .offset = offsetof(mb_global_values, verbose),
+     .role = MB_ROLE_MACHINE,
      .help = "Also say what was chosen and why."},
     {.key = "dry_run",
      .type = MB_OPT_BOOL,
      .offset = offsetof(mb_global_values, dry_run),
+     .role = MB_ROLE_MACHINE,
      .help = "Check everything and say what would be done, write nothing."},
     {0}};
 
@@ -309,6 +314,15 @@ static int apply_set(const mb_fields *fs, const char *text, int argument, mb_err
     return give(f, equals + 1, where, e);
 }
 
+static int keep_set(mb_run *run, const found *a, mb_err *e) {
+    mb_set *more = mb_realloc_array(run->sets, (size_t)run->nsets + 1, sizeof *more);
+    if (!more)
+        return mb_fail(e, MB_NOMEM, "out of memory for the arguments");
+    run->sets = more;
+    run->sets[run->nsets++] = (mb_set){.text = a->value, .argument = a->argument};
+    return MB_OK;
+}
+
 static int add_argument(mb_run *run, const char *text, mb_err *e) {
     char **more = mb_realloc_array(run->args, (size_t)run->nargs + 1, sizeof *more);
     if (more)
@@ -336,6 +350,8 @@ static int visit(mb_run *run, const mb_fields *fs, pass p, const found *a, asked
         return mb_config_apply(a->value, run->verb, fs, &ask->file, e);
     if (p == PASS_CONTROLS && f->control == MB_CONTROL_PRINT)
         ask->print = 1;
+    if (p == PASS_SETS && f->control == MB_CONTROL_SET && run->verb->own_sets)
+        return keep_set(run, a, e);
     if (p == PASS_SETS && f->control == MB_CONTROL_SET)
         return apply_set(fs, a->value, a->argument, e);
     if (p == PASS_FLAGS && !f->control) {
@@ -453,6 +469,8 @@ int mb_options_parse(mb_run *run, int argc, char **argv, int *done, mb_err *e) {
     run->argv = argv;
     run->args = NULL;
     run->nargs = 0;
+    run->sets = NULL;
+    run->nsets = 0;
     run->globals = (mb_globals){0};
     run->values = mb_calloc(1, run->verb->values_size ? run->verb->values_size : 1);
     int rc = run->values ? mb_fields_make(&fs, run->verb, run->values, &globals, e)
@@ -487,10 +505,13 @@ void mb_options_free(mb_run *run) {
     for (int i = 0; i < run->nargs; i++)
         mb_free(run->args[i]);
     mb_free(run->args);
+    mb_free(run->sets);
     mb_free(run->values);
     mb_free(run->globals.device);
     run->args = NULL;
     run->nargs = 0;
+    run->sets = NULL;
+    run->nsets = 0;
     run->values = NULL;
     run->globals.device = NULL;
 }

@@ -25,6 +25,18 @@ typedef enum mb_option_type {
     MB_OPT_CHOICE  /* int, index into the choices "none|mean|max" */
 } mb_option_type;
 
+/* What an option's value is to the files of a run, for those who run verbs one after the other (pipelines). */
+typedef enum mb_role {
+    MB_ROLE_VALUE = 0,     /* no file; or, without a word in the table, what the key's name says (mb_option_role) */
+    MB_ROLE_INPUT,         /* a file or folder that is read and must be there */
+    MB_ROLE_MODEL,         /* a folder with a model or a config.json; or a preset, or a name of the hub's cache */
+    MB_ROLE_NAMED,         /* a file that is read, if there is one of that name; else it means something else */
+    MB_ROLE_OUTPUT,        /* a file that is written; others named FILE.* may stand beside it */
+    MB_ROLE_OUTPUT_FOLDER, /* a folder that is made */
+    MB_ROLE_OUTPUT_PREFIX, /* files named VALUE.* are written */
+    MB_ROLE_MACHINE        /* how the work is done; results do not depend on it */
+} mb_role;
+
 typedef struct mb_option {
     const char *key; /* "window": YAML key and --window; '_' in YAML and '-' in flags are the same */
     char letter;     /* 'm' for -m, or 0 */
@@ -35,6 +47,7 @@ typedef struct mb_option {
     const char *choices; /* "none|mean|max" */
     const char *meta;    /* "N", "FILE": shown in help */
     const char *help;    /* one or more sentences; wrapped by the printer */
+    mb_role role;
 } mb_option;
 
 typedef struct mb_verb {
@@ -46,6 +59,8 @@ typedef struct mb_verb {
     size_t values_size;       /* of the values struct; allocated zeroed by the parser */
     int min_args, max_args;   /* positional arguments; max < 0 = any number */
     int (*run)(mb_run *run, mb_err *e);
+    mb_role args_role; /* of positional arguments; MB_ROLE_VALUE: they are inputs */
+    int own_sets;      /* --set is not about the options: the verb finds what was given in mb_run.sets */
 } mb_verb;
 
 /* What a verb's run function gets. */
@@ -60,6 +75,11 @@ typedef struct mb_globals { /* options every verb of every program has */
     int64_t memory_asked;
 } mb_globals;
 
+typedef struct mb_set {
+    const char *text; /* "KEY=VALUE" as it was given */
+    int argument;     /* its place on the command line, the program being 0 */
+} mb_set;
+
 struct mb_run {
     const char *program; /* "dna-mamba" */
     const mb_verb *verb;
@@ -69,6 +89,8 @@ struct mb_run {
     int nargs;
     char **argv; /* the whole command line, for provenance */
     int argc;
+    mb_set *sets; /* verbs with own_sets: in the order given; text belongs to argv */
+    int nsets;
 };
 
 /* Fills run from the command line; run->program and run->verb are the caller's, argv[0] is the program and argv[1] the
@@ -82,6 +104,12 @@ int mb_options_dump(const mb_run *run, FILE *f, mb_err *e) MB_MUST_USE;
 /* Help for one verb, and for a program, as --help prints it. columns: 0 = the terminal's, or 80. */
 void mb_options_help(const char *program, const mb_verb *verb, int columns, FILE *f);
 void mb_options_help_program(const char *program, const char *tagline, const mb_verb *verbs, int columns, FILE *f);
+/* The role the table gives, or else what the house's names of options say: model, output, out, report, scratch. */
+mb_role mb_option_role(const mb_option *o);
+/* Every verb with its options, the global ones included, as JSON: what "PROGRAM --describe" prints. */
+void mb_options_describe(const char *program, const mb_verb *verbs, FILE *f);
+extern const char *const mb_role_names[]; /* by mb_role, NULL at the end */
+extern const char *const mb_type_names[]; /* by mb_option_type, NULL at the end */
 /* The nearest of n names for a typo (one or two letters wrong, missing, added or swapped), NULL when none is near. */
 const char *mb_suggest(const char *word, const char *const *names, int n);
 

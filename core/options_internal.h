@@ -2,10 +2,8 @@
  */
 #ifndef MB_OPTIONS_INTERNAL_H
 #define MB_OPTIONS_INTERNAL_H
-#include "core/options.h"
+#include "core/option_value.h"
 #include "core/yaml.h"
-
-enum { MB_OPTIONS_WHY = 512 }; /* bytes of a reason */
 
 /* Values of the global options as they were given. */
 typedef struct mb_global_values {
@@ -49,14 +47,6 @@ const mb_field *mb_fields_find(const mb_fields *fs, const char *key, size_t n);
 const char *mb_fields_suggest(const mb_fields *fs, const char *key, int controls);
 void mb_flag_name(const mb_option *o, char *out, size_t room); /* "--batch-size" */
 
-/* Reads text into *value. Returns MB_OK, MB_NOMEM, or MB_USAGE with the reason, without the key, in why. */
-int mb_value_parse(const mb_option *o, const char *text, void *value, char *why) MB_MUST_USE;
-/* The default; for strings frees what is there. */
-int mb_value_reset(const mb_option *o, void *value) MB_MUST_USE;
-/* As a user would type it. *text is NULL for an unset string; free with mb_free. */
-int mb_value_format(const mb_option *o, const void *value, char **text) MB_MUST_USE;
-/* "1 to 256", "at least 1"; empty when unchecked. out holds 64 bytes. */
-char *mb_value_range(const mb_option *o, char *out);
 /* The global options as they were given, from what they became. */
 mb_global_values mb_globals_asked(const mb_run *run);
 /* "dna-mamba 0.1.0" and the build. */

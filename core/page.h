@@ -30,6 +30,7 @@ void mb_page_chart(mb_page *p, const mb_chart *chart);
 #define MB_REPORT_OPTION(S)                                                                                            \
     {                                                                                                                  \
         .key = "report", .type = MB_OPT_STRING, .offset = offsetof(S, report), .meta = "FILE.html",                    \
+        .role = MB_ROLE_OUTPUT,                                                                                        \
         .help = "Also write a page for people: figures, charts, the record of the run, all in one file."               \
     }
 

@@ -152,7 +152,7 @@ static int on_scalar(builder *b, const yaml_event_t *v) {
         TELL(b, v->start_mark, "merge keys (<<) are not read; write the values out");
     if ((rc = add_anchor(b, v->data.scalar.anchor, n, &index)))
         return rc;
-    if (!key && (rc = mb_yaml_substitute(b->y, n, b->e)))
+    if (!key && !b->y->raw && (rc = mb_yaml_substitute(b->y, n, b->e)))
         return rc;
     grow(b, 1, 0);
     return attach(b, n);
@@ -374,13 +374,15 @@ static int create(mb_yaml **out, const char *name, const char *text, size_t n, m
     return mb_fail(e, MB_NOMEM, "%s: out of memory while reading it", name);
 }
 
-int mb_yaml_parse(mb_yaml **out, const char *name, const char *text, size_t n, mb_err *e) {
+static int parse(mb_yaml **out, const char *name, const char *text, size_t n, int raw, mb_err *e) {
     mb_yaml *y = NULL;
     *out = NULL;
     if (n > MB_YAML_MAX_BYTES)
         return mb_fail(e, MB_USAGE, "%s: is larger than %d bytes, the most a configuration may have", name,
                        MB_YAML_MAX_BYTES);
     int rc = create(&y, name, text, n, e);
+    if (rc == MB_OK)
+        y->raw = raw;
     if (rc == MB_OK)
         rc = mb_yaml_check_text(y, e);
     if (rc == MB_OK)
@@ -395,7 +397,7 @@ int mb_yaml_parse(mb_yaml **out, const char *name, const char *text, size_t n, m
     return MB_OK;
 }
 
-int mb_yaml_read(mb_yaml **out, const char *path, mb_err *e) {
+static int read_file(mb_yaml **out, const char *path, int raw, mb_err *e) {
     char *text;
     size_t n;
     mb_err why = {0};
@@ -403,9 +405,25 @@ int mb_yaml_read(mb_yaml **out, const char *path, mb_err *e) {
     int rc = mb_file_read_all(path, MB_YAML_MAX_BYTES, &text, &n, &why);
     if (rc) /* whatever keeps a configuration from being read, the call is wrong before any work began */
         return mb_fail(e, rc == MB_NOMEM ? rc : MB_USAGE, "%s", why.text);
-    rc = mb_yaml_parse(out, path, text, n, e);
+    rc = parse(out, path, text, n, raw, e);
     mb_free(text);
     return rc;
+}
+
+int mb_yaml_parse(mb_yaml **out, const char *name, const char *text, size_t n, mb_err *e) {
+    return parse(out, name, text, n, 0, e);
+}
+
+int mb_yaml_parse_raw(mb_yaml **out, const char *name, const char *text, size_t n, mb_err *e) {
+    return parse(out, name, text, n, 1, e);
+}
+
+int mb_yaml_read(mb_yaml **out, const char *path, mb_err *e) {
+    return read_file(out, path, 0, e);
+}
+
+int mb_yaml_read_raw(mb_yaml **out, const char *path, mb_err *e) {
+    return read_file(out, path, 1, e);
 }
 
 void mb_yaml_free(mb_yaml *y) {

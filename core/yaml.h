@@ -31,11 +31,25 @@ typedef struct mb_yaml mb_yaml; /* owns the text and every node */
  * mb_yaml_end_errors, so that a user sees all errors of a file at once. The root of an empty document is NULL. */
 int mb_yaml_parse(mb_yaml **out, const char *name, const char *text, size_t n, mb_err *e) MB_MUST_USE;
 int mb_yaml_read(mb_yaml **out, const char *path, mb_err *e) MB_MUST_USE;
+/* The same with values as they are written: ${...} and $$ stay, for readers that know more names than the environment's
+ * and replace them with mb_yaml_replace. JSON is read so too. */
+int mb_yaml_parse_raw(mb_yaml **out, const char *name, const char *text, size_t n, mb_err *e) MB_MUST_USE;
+int mb_yaml_read_raw(mb_yaml **out, const char *path, mb_err *e) MB_MUST_USE;
 void mb_yaml_free(mb_yaml *y);
 const mb_yaml_node *mb_yaml_root(const mb_yaml *y);
 const mb_yaml_node *mb_yaml_get(const mb_yaml_node *map, const char *key); /* the value, or NULL */
 const char *mb_yaml_library(void);          /* version of the parser behind, for records */
 int mb_yaml_is_null(const mb_yaml_node *n); /* nothing, ~ or null, unquoted */
+
+enum { MB_YAML_WHY = 600, MB_YAML_LONGEST_VALUE = 64 * 1024 };
+/* What "${body}" stands for: MB_OK with *value (borrowed until the next call), MB_NOMEM, or MB_USAGE with why
+ * (MB_YAML_WHY bytes). body may be altered. */
+typedef int mb_yaml_lookup(void *user, char *body, const char **value, char *why);
+/* *out: text with every ${...} and $$ replaced (mb_free); at most MB_YAML_LONGEST_VALUE bytes. MB_USAGE: why, and *out
+ * is NULL. */
+int mb_yaml_replace(const char *text, mb_yaml_lookup *lookup, void *user, char **out, char *why) MB_MUST_USE;
+/* The lookup of ${env:NAME}, ${env:NAME:-default} and ${env:NAME:?message}. user: nothing. */
+int mb_yaml_environment(void *user, char *body, const char **value, char *why) MB_MUST_USE;
 
 /* For schemas: adds an error with the source line and a caret to e, after those already there; from the 21st on, or
  * when e is full, they are only counted. mb_yaml_end_errors adds the count of those and returns MB_USAGE if there was

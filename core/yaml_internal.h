@@ -10,8 +10,7 @@ enum {
     MB_YAML_MAX_ANCHORS = 256,
     MB_YAML_MAX_REPEATED = 10000,
     MB_YAML_MAX_ERRORS = 20,
-    MB_YAML_MAX_VALUE = 64 * 1024,            /* bytes of a value after substitution */
-    MB_YAML_MAX_SUBSTITUTED = 4 * 1024 * 1024 /* of all values of a file */
+    MB_YAML_MAX_SUBSTITUTED = 4 * 1024 * 1024 /* bytes of all values of a file after substitution */
 };
 
 typedef struct mb_yaml_chunk {
@@ -26,6 +25,7 @@ struct mb_yaml {
     mb_yaml_node *root;
     mb_yaml_chunk *chunks;
     size_t substituted; /* bytes */
+    int raw;            /* values stay as written */
     int errors, untold; /* found; of those, not in the text */
 };
 

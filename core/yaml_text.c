@@ -200,89 +200,106 @@ static int add(grown *g, const char *s, size_t n) {
     return MB_OK;
 }
 
-/* body: what stands between "${" and "}". Points *value at what it becomes; tells what is wrong and leaves it NULL. */
-static void look_up(mb_yaml *y, const mb_yaml_node *node, mb_err *e, char *body, const char **value) {
+static int refuse(char *why, const char *fmt, ...) MB_PRINTF(2, 3);
+static int refuse(char *why, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(why, MB_YAML_WHY, fmt, args);
+    va_end(args);
+    return MB_USAGE;
+}
+
+int mb_yaml_environment(void *user, char *body, const char **value, char *why) {
+    (void)user;
     *value = NULL;
-    if (strncmp(body, "env:", 4) != 0) {
-        mb_yaml_error(y, node->line, node->column, e,
-                      "${%s} is no substitution known here; there is ${env:NAME}, and $$ for a plain $", body);
-        return;
-    }
+    if (strncmp(body, "env:", 4) != 0)
+        return refuse(why, "${%.200s} is no substitution known here; there is ${env:NAME}, and $$ for a plain $", body);
     char *name = body + 4, *end = name;
     while (isalnum((unsigned char)*end) || *end == '_')
         end++;
     char op = end[0] == ':' && (end[1] == '-' || end[1] == '?') ? end[1] : '\0';
-    if (end == name || isdigit((unsigned char)*name) || (*end && !op)) {
-        mb_yaml_error(y, node->line, node->column, e,
-                      "${%s}: write ${env:NAME}, ${env:NAME:-default} or ${env:NAME:?message}", body);
-        return;
-    }
+    if (end == name || isdigit((unsigned char)*name) || (*end && !op))
+        return refuse(why, "${%.200s}: write ${env:NAME}, ${env:NAME:-default} or ${env:NAME:?message}", body);
     *end = '\0';
     *value = getenv(name);
     if (op && (!*value || !**value)) /* as in the shell, empty counts as unset here */
         *value = op == '-' ? end + 2 : NULL;
     if (!*value && op == '?')
-        mb_yaml_error(y, node->line, node->column, e, "the environment variable %s is not set: %s", name, end + 2);
-    else if (!*value)
-        mb_yaml_error(y, node->line, node->column, e,
-                      "the environment variable %s is not set; set it or write ${env:%s:-default}", name, name);
+        return refuse(why, "the environment variable %.100s is not set: %.400s", name, end + 2);
+    if (!*value)
+        return refuse(why, "the environment variable %.100s is not set; set it or write ${env:%.100s:-default}", name,
+                      name);
+    return MB_OK;
 }
 
 /* One "$..." at *s; moves past it. */
-static int replace_one(mb_yaml *y, const mb_yaml_node *node, mb_err *e, const char **s, grown *g) {
+static int replace_one(const char **s, mb_yaml_lookup *lookup, void *user, grown *g, char *why) {
     const char *end = (*s)[1] == '{' ? strchr(*s, '}') : NULL, *value;
     if ((*s)[1] != '{') { /* "$$", or a $ that begins nothing */
         int rc = add(g, "$", 1);
         *s += (*s)[1] == '$' ? 2 : 1;
         return rc;
     }
-    if (!end) {
-        mb_yaml_error(y, node->line, node->column, e, "\"${\" without \"}\"; write $${ for the characters themselves");
-        *s += strlen(*s);
-        return MB_OK;
-    }
+    if (!end)
+        return refuse(why, "\"${\" without \"}\"; write $${ for the characters themselves");
     size_t n = (size_t)(end - *s) - 2;
-    char *body = mb_yaml_take(y, n + 1);
+    char *body = mb_malloc(n + 1);
     if (!body)
         return MB_NOMEM;
     memcpy(body, *s + 2, n);
     body[n] = '\0';
     *s = end + 1;
-    look_up(y, node, e, body, &value);
-    return value ? add(g, value, strlen(value)) : MB_OK;
+    int rc = lookup(user, body, &value, why);
+    if (rc == MB_OK)
+        rc = add(g, value, strlen(value));
+    mb_free(body);
+    return rc;
+}
+
+int mb_yaml_replace(const char *text, mb_yaml_lookup *lookup, void *user, char **out, char *why) {
+    grown g = {0};
+    int rc = add(&g, "", 0);
+    *out = NULL;
+    *why = '\0';
+    while (rc == MB_OK && *text) {
+        size_t plain = strcspn(text, "$");
+        rc = add(&g, text, plain);
+        text += plain;
+        if (rc == MB_OK && *text)
+            rc = replace_one(&text, lookup, user, &g, why);
+        if (rc == MB_OK && g.n > MB_YAML_LONGEST_VALUE)
+            rc = refuse(why, "the value is longer than %d bytes after substitution", MB_YAML_LONGEST_VALUE);
+    }
+    if (rc == MB_OK)
+        *out = g.text;
+    else
+        mb_free(g.text);
+    return rc;
 }
 
 int mb_yaml_substitute(mb_yaml *y, mb_yaml_node *node, mb_err *e) {
-    grown g = {0};
-    int rc = MB_OK;
+    char why[MB_YAML_WHY], *text;
     if (!strchr(node->text, '$'))
         return MB_OK;
-    rc = add(&g, "", 0);
-    for (const char *s = node->text; rc == MB_OK && *s;) {
-        size_t plain = strcspn(s, "$");
-        rc = add(&g, s, plain);
-        s += plain;
-        if (rc == MB_OK && *s)
-            rc = replace_one(y, node, e, &s, &g);
-        if (rc == MB_OK && g.n > MB_YAML_MAX_VALUE) {
-            mb_yaml_error(y, node->line, node->column, e, "the value is longer than %d bytes after substitution",
-                          MB_YAML_MAX_VALUE);
-            break;
-        }
+    int rc = mb_yaml_replace(node->text, mb_yaml_environment, NULL, &text, why);
+    if (rc == MB_USAGE) { /* told with its place; the tree stays, for more errors */
+        mb_yaml_error(y, node->line, node->column, e, "%s", why);
+        node->substituted = 1;
+        return MB_OK;
     }
-    y->substituted += g.n;
-    if (y->substituted > MB_YAML_MAX_SUBSTITUTED) {
-        mb_yaml_error(y, node->line, node->column, e, "values grow beyond %d bytes by substitution",
-                      MB_YAML_MAX_SUBSTITUTED);
-        rc = MB_USAGE;
-    }
-    char *text = rc == MB_OK ? mb_yaml_take(y, g.n + 1) : NULL;
-    if (text)
-        memcpy(text, g.text, g.n + 1);
-    mb_free(g.text);
-    if (!text)
-        return rc == MB_USAGE ? rc : mb_fail(e, MB_NOMEM, "%s: out of memory while reading it", y->name);
-    node->text = text;
+    size_t n = rc == MB_OK ? strlen(text) : 0;
+    char *kept = rc == MB_OK ? mb_yaml_take(y, n + 1) : NULL;
+    if (kept)
+        memcpy(kept, text, n + 1);
+    mb_free(text);
+    if (!kept)
+        return mb_fail(e, MB_NOMEM, "%s: out of memory while reading it", y->name);
+    y->substituted += n;
+    node->text = kept;
     node->substituted = 1;
-    return MB_OK;
+    if (y->substituted <= MB_YAML_MAX_SUBSTITUTED)
+        return MB_OK;
+    mb_yaml_error(y, node->line, node->column, e, "values grow beyond %d bytes by substitution",
+                  MB_YAML_MAX_SUBSTITUTED);
+    return MB_USAGE;
 }

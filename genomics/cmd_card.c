@@ -29,6 +29,7 @@ static const mb_option OPTIONS[] = {
      .type = MB_OPT_STRING,
      .offset = offsetof(V, splits),
      .meta = "BED",
+     .role = MB_ROLE_INPUT,
      .help = "Which stretches the model was trained on (column 4 train) and which not. Unset: MODEL/splits.bed."},
     {.key = "split",
      .type = MB_OPT_CHOICE,
@@ -75,6 +76,7 @@ static const mb_option OPTIONS[] = {
     {.key = "curve",
      .type = MB_OPT_STRING,
      .offset = offsetof(V, curve),
+     .role = MB_ROLE_OUTPUT,
      .meta = "FILE",
      .help = "Also draw the training curve from MODEL/metrics.jsonl, as .svg or .png."},
     {0}};

@@ -97,6 +97,7 @@ static const mb_option OPTIONS[] = {
     {.key = "resume",
      .type = MB_OPT_BOOL,
      .offset = offsetof(V, resume),
+     .role = MB_ROLE_MACHINE,
      .def = "false",
      .help =
          "Go on after the last batch that an interrupted run with the same options saved (FILE.partial); the result "
@@ -189,7 +190,7 @@ static int run_batches(embed *j, mb_err *e) {
         rc = more;
     if (!rc && j->scanned && crc != j->totals.crc)
         rc = mb_fail(e, MB_FAIL, "the input was changed while it was being read");
-    if (!rc && dna_partial_items(j->partial) == 0)
+    if (!rc && dna_partial_items(j->partial) == 0 && j->items.shards <= 1)
         rc = mb_fail(e, MB_FORMAT, "the input gives no sequence (reads passed over, empty records or dropped windows)");
     if (!rc && !j->scanned)
         dna_items_warn(items);

@@ -34,7 +34,7 @@ static const mb_option OPTIONS[] = {
            .help = "Bases to draw for each sequence, those of the prompt not counted."),
     OPTION(count, INT, .def = "1", .min = 1, .max = 1e12, .meta = "N",
            .help = "Sequences to draw; with --prompt, of each prompt."),
-    OPTION(prompt, STRING, .meta = "SEQ|FASTA",
+    OPTION(prompt, STRING, .meta = "SEQ|FASTA", .role = MB_ROLE_NAMED,
            .help = "Begin after these bases: letters, or a FASTA file each of whose records is a prompt. Unset: begin "
                    "with nothing; the first base is then any of the four with equal probability."),
     OPTION(with_prompt, BOOL, .def = "true", .help = "Write the prompt before the bases drawn after it."),

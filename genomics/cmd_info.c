@@ -267,4 +267,5 @@ const mb_verb dna_info_verb = {.name = "info",
                                .values_size = sizeof(info_values),
                                .min_args = 1,
                                .max_args = 1,
+                               .args_role = MB_ROLE_MODEL,
                                .run = run_info};

@@ -24,7 +24,7 @@ typedef struct nearest_values {
 #define OPTION(KEY, TYPE, ...)                                                                                         \
     { .key = #KEY, .type = MB_OPT_##TYPE, .offset = offsetof(V, KEY), __VA_ARGS__ }
 static const mb_option OPTIONS[] = {
-    OPTION(index, STRING, .letter = 'i', .meta = "INDEX.npy",
+    OPTION(index, STRING, .letter = 'i', .meta = "INDEX.npy", .role = MB_ROLE_INPUT,
            .help = "The rows to search, as dna-mamba embed writes them (f32 or f16). The file is mapped, so it may be "
                    "larger than memory."),
     OPTION(output, STRING, .letter = 'o', .def = "-", .meta = "FILE",

@@ -114,7 +114,7 @@ static int run_batches(job *j, mb_err *e) {
         rc = run_batch(j, &b, e);
     if (rc == MB_OK && more < 0)
         rc = more;
-    if (rc == MB_OK && j->sequences == 0)
+    if (rc == MB_OK && j->sequences == 0 && j->items.shards <= 1)
         rc = mb_fail(e, MB_FORMAT, "the input gives no sequence (reads passed over, empty records or dropped windows)");
     if (rc == MB_OK)
         dna_items_warn(items);

@@ -68,7 +68,7 @@ static const mb_option OPTIONS[] = {
     DNA_PRECISION_OPTION(V),
     OPTION(gzip, INT, .def = "0", .max = 9, .meta = "LEVEL", .help = "HDF5: compress datasets. 0: not."),
     DNA_SCRATCH_OPTION(V, "a read does"),
-    INPUT(regions, STRING, .meta = "BED|REGION",
+    INPUT(regions, STRING, .meta = "BED|REGION", .role = MB_ROLE_NAMED,
           .help = "Filter: reads that overlap any of these places: a BED file (0-based, half open), or one contig, "
                   "contig:from or contig:from-to (1-based, inclusive). With an index only those places are read; "
                   "without one all of the file is, in whatever order its reads are."),
@@ -80,7 +80,7 @@ static const mb_option OPTIONS[] = {
     INPUT(read_strand, CHOICE, .def = "original", .choices = "original|stored",
           .help = "Give the model reads in the direction they were sequenced in, or as stored, in the direction of the "
                   "reference. Soft-clipped bases are part of a read."),
-    INPUT(reference, STRING, .meta = "FASTA",
+    INPUT(reference, STRING, .meta = "FASTA", .role = MB_ROLE_INPUT,
           .help =
               "Reference of a CRAM, read or written. Unset: as the file itself and REF_PATH say, never the network; "
               "a CRAM is then written with the bases in it."),

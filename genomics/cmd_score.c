@@ -41,6 +41,7 @@ static const mb_option OPTIONS[] = {
     {.key = "per_base",
      .type = MB_OPT_STRING,
      .offset = offsetof(V, per_base),
+     .role = MB_ROLE_OUTPUT,
      .meta = "FILE",
      .help = "Also write each base's log-probability, in nats: contig, start, end, value, as bedGraph has them."},
     {.key = "scheme",
@@ -219,7 +220,7 @@ static int run_batches(job *j, mb_err *e) {
         rc = score_one_batch(j, &b, e);
     if (!rc && more < 0)
         rc = more;
-    if (!rc && j->all.sequences == 0)
+    if (!rc && j->all.sequences == 0 && j->items.shards <= 1)
         rc = mb_fail(e, MB_FORMAT, "the input gives no sequence (reads passed over, empty records or dropped windows)");
     if (!rc)
         dna_items_warn(items);

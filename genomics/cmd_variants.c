@@ -30,6 +30,7 @@ static const mb_option OPTIONS[] = {
      .letter = 'r',
      .type = MB_OPT_STRING,
      .offset = offsetof(V, reference),
+     .role = MB_ROLE_INPUT,
      .meta = "FASTA",
      .help = "Genome that the VCF's positions are of: plain FASTA or BGZF; a missing .fai index is built beside it. "
              "Required."},
@@ -119,6 +120,7 @@ static const mb_option OPTIONS[] = {
     {.key = "contig_map",
      .type = MB_OPT_STRING,
      .offset = offsetof(V, contig_map),
+     .role = MB_ROLE_INPUT,
      .meta = "FILE",
      .help = "Two columns: a contig's name in the VCF, and in the reference (1 chr1). Names that are not there are the "
              "same in both. The output keeps the VCF's names."},

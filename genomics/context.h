@@ -46,7 +46,8 @@ void dna_counts_warn(const dna_counts *c);
 #define DNA_CONTEXT_OPTION(S, F, NAME, ...)                                                                            \
     { .key = #NAME, .offset = offsetof(S, F.NAME), __VA_ARGS__ }
 #define DNA_CONTEXT_OPTIONS(S, F, REGIONS_HELP)                                                                        \
-    DNA_CONTEXT_OPTION(S, F, regions, .type = MB_OPT_STRING, .meta = "BED|REGION", .help = (REGIONS_HELP)),            \
+    DNA_CONTEXT_OPTION(S, F, regions, .type = MB_OPT_STRING, .meta = "BED|REGION", .role = MB_ROLE_NAMED,              \
+                       .help = (REGIONS_HELP)),                                                                        \
         DNA_CONTEXT_OPTION(S, F, alphabet, .type = MB_OPT_CHOICE, .def = "auto", .choices = DNA_ALPHABET_CHOICES,      \
                            .help = "How the model numbers its letters. auto: by its vocabulary."),                     \
         DNA_CONTEXT_OPTION(S, F, n_as, .type = MB_OPT_CHOICE, .def = "auto", .choices = DNA_N_CHOICES,                 \

@@ -62,7 +62,7 @@ int embed_scan(embed *j, int with_plan, mb_err *e) {
     }
     if (!rc && more < 0)
         rc = more;
-    if (!rc && t->items == 0)
+    if (!rc && t->items == 0 && j->items.shards <= 1)
         rc = mb_fail(e, MB_FORMAT, "the input gives no sequence (reads passed over, empty records or dropped windows)");
     if (!rc)
         dna_items_warn(items);

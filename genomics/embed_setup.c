@@ -192,14 +192,15 @@ int embed_digest(embed *j, mb_err *e) {
     int rc = probe(j, model, e);
     if (rc)
         return rc;
-    char *text = mb_asprintf(
-        "%s %s %s %d %d %d %d %" PRId64 " %" PRId64 " | %s %" PRId64 " %" PRId64 " %d %" PRId64
-        " %d %d %d %d %d %d %d %d %d | %d %" PRId64 " %" PRId64 " %" PRId64 " %08" PRIx32 " | ",
-        mb_version(), model, j->alphabet.name, (int)j->format, (int)j->dtype, j->strand, j->v->pool, j->v->bin,
-        j->columns, i->regions ? i->regions : "", j->items.window, j->items.stride, i->partial_windows, i->batch,
-        j->items.reader.alignment.min_mapq, j->items.reader.alignment.exclude_flags,
-        j->items.reader.alignment.include_flags, i->read_strand, i->n_as, i->lower_case, i->ambiguous, i->gaps,
-        i->duplicates * 2 + i->empty, j->scanned + 2 * j->v->stream, s->items, s->bases, s->rows, s->crc);
+    char *text = mb_asprintf("%s %s %s %d %d %d %d %" PRId64 " %" PRId64 " | %s%s%s %" PRId64 " %" PRId64 " %d %" PRId64
+                             " %d %d %d %d %d %d %d %d %d | %d %" PRId64 " %" PRId64 " %" PRId64 " %08" PRIx32 " | ",
+                             mb_version(), model, j->alphabet.name, (int)j->format, (int)j->dtype, j->strand,
+                             j->v->pool, j->v->bin, j->columns, i->regions ? i->regions : "", i->shard ? " shard " : "",
+                             i->shard ? i->shard : "", j->items.window, j->items.stride, i->partial_windows, i->batch,
+                             j->items.reader.alignment.min_mapq, j->items.reader.alignment.exclude_flags,
+                             j->items.reader.alignment.include_flags, i->read_strand, i->n_as, i->lower_case,
+                             i->ambiguous, i->gaps, i->duplicates * 2 + i->empty, j->scanned + 2 * j->v->stream,
+                             s->items, s->bases, s->rows, s->crc);
     dna_text all = {0};
     if (!text)
         rc = mb_fail(e, MB_NOMEM, "no memory for the digest of the options");

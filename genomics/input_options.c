@@ -27,6 +27,21 @@ static int parse_window(const char *text, int64_t *window, mb_err *e) {
     return MB_OK;
 }
 
+/* "3/8" */
+static int parse_shard(const char *text, int *shard, int *shards, mb_err *e) {
+    char *slash = NULL, *end = NULL;
+    *shard = *shards = 0;
+    if (!text)
+        return MB_OK;
+    const long k = strtol(text, &slash, 10), n = *slash == '/' ? strtol(slash + 1, &end, 10) : 0;
+    const int digits = slash != text && end && end != slash + 1 && !*end && strspn(text, "0123456789/") == strlen(text);
+    if (!digits || n < 1 || n > 10000 || k < 0 || k >= n)
+        return mb_fail(e, MB_USAGE, "--shard %s: expected K/N with K from 0 to N-1, as in 0/4", text);
+    *shard = (int)k;
+    *shards = (int)n;
+    return MB_OK;
+}
+
 static int parse_flags(const char *option, const char *text, int *flags, mb_err *e) {
     *flags = text ? bam_str2flag(text) : 0;
     if (*flags >= 0 && *flags <= 0xffff)
@@ -57,6 +72,8 @@ int dna_input_resolve(const dna_input_values *v, char *const *inputs, int n, dna
         rc = parse_flags("include-flags", v->include_flags, &o->reader.alignment.include_flags, e);
     if (!rc)
         rc = parse_window(v->window, &o->window, e);
+    if (!rc)
+        rc = parse_shard(v->shard, &o->shard, &o->shards, e);
     if (rc)
         return rc;
     if (v->stride && !o->window)

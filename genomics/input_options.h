@@ -8,7 +8,7 @@
 #include "genomics/items.h"
 
 typedef struct dna_input_values {
-    char *regions, *reference, *exclude_flags, *include_flags, *window;
+    char *regions, *reference, *exclude_flags, *include_flags, *window, *shard;
     int64_t min_mapq, stride, batch;
     int read_strand, partial_windows, alphabet, n_as, lower_case, ambiguous, gaps, duplicates, empty;
 } dna_input_values;
@@ -30,7 +30,7 @@ int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) 
     { .key = #NAME, .offset = offsetof(S, F.NAME), __VA_ARGS__ }
 #define DNA_INPUT_OPTIONS(S, F)                                                                                        \
     DNA_INPUT_OPTION(                                                                                                  \
-        S, F, regions, .type = MB_OPT_STRING, .meta = "BED|REGION",                                                    \
+        S, F, regions, .type = MB_OPT_STRING, .meta = "BED|REGION", .role = MB_ROLE_NAMED,                             \
         .help = "Only these places of an indexed FASTA, BAM or CRAM: a BED file (0-based, half open; column "          \
                 "4 names the sequence, a - in column 6 gives its reverse complement), or one contig, "                 \
                 "contig:from or contig:from-to (1-based, inclusive, commas allowed). FASTA: each region is "           \
@@ -45,6 +45,11 @@ int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) 
         DNA_INPUT_OPTION(S, F, partial_windows, .type = MB_OPT_CHOICE, .def = "keep", .choices = DNA_PARTIAL_CHOICES,  \
                          .help =                                                                                       \
                              "What becomes of the window at the end of a sequence that is shorter than --window."),    \
+        DNA_INPUT_OPTION(S, F, shard, .type = MB_OPT_STRING, .meta = "K/N",                                            \
+                         .help =                                                                                       \
+                             "Only part K of N, K from 0: whole sequences or windows, about as many bases in each "    \
+                             "part. The parts of a result, put together by seqmamba gather, are the whole to the "     \
+                             "byte."),                                                                                 \
         DNA_INPUT_OPTION(S, F, min_mapq, .type = MB_OPT_INT, .def = "0", .max = 255, .meta = "Q",                      \
                          .help = "Alignments: pass over reads of lower mapping quality."),                             \
         DNA_INPUT_OPTION(S, F, exclude_flags, .type = MB_OPT_STRING, .def = "0x900", .meta = "FLAGS",                  \
@@ -55,7 +60,7 @@ int dna_check_output(const char *output, const dna_items_options *o, mb_err *e) 
         DNA_INPUT_OPTION(S, F, read_strand, .type = MB_OPT_CHOICE, .def = "original", .choices = "original|stored",    \
                          .help = "Alignments: reads in the direction they were sequenced in, or as stored, in the "    \
                                  "direction of the reference. Soft-clipped bases are part of the read."),              \
-        DNA_INPUT_OPTION(S, F, reference, .type = MB_OPT_STRING, .meta = "FASTA",                                      \
+        DNA_INPUT_OPTION(S, F, reference, .type = MB_OPT_STRING, .meta = "FASTA", .role = MB_ROLE_INPUT,               \
                          .help =                                                                                       \
                              "Reference of a CRAM. Unset: as the file itself and REF_PATH say; never the network."),   \
         DNA_INPUT_OPTION(S, F, alphabet, .type = MB_OPT_CHOICE, .def = "auto", .choices = DNA_ALPHABET_CHOICES,        \

@@ -21,7 +21,50 @@ struct dna_items {
     int64_t items;     /* handed out */
     dna_counts letters;
     int64_t dropped; /* partial windows */
+    int64_t before;  /* bases of all items so far, those of other shards included */
+    int64_t total;   /* of the whole input; 0 without shards */
 };
+
+static int64_t next_length(dna_items *s);
+static int read_record(dna_items *s, mb_err *e);
+static int step_over(dna_items *s, int64_t n);
+
+/* Bases of all items. */
+static int count_bases(dna_items *s, int64_t *total, mb_err *e) {
+    int rc;
+    *total = 0;
+    for (;;) {
+        const int64_t n = next_length(s);
+        if (n > 0) {
+            *total += step_over(s, n) * n;
+            continue;
+        }
+        s->have = 0;
+        if ((rc = read_record(s, e)) <= 0)
+            return rc;
+    }
+}
+
+static int open_reader(dna_items *s, mb_err *e) {
+    return dna_reader_open(&s->reader, s->options->inputs, s->options->n_inputs, &s->options->reader, e);
+}
+
+/* Reads everything once, to know which items are this part's. */
+static int measure(dna_items *s, mb_err *e) {
+    const dna_items_options *o = s->options;
+    if (!dna_reader_can_rewind((char **)(uintptr_t)o->inputs, o->n_inputs))
+        return mb_fail(e, MB_USAGE, "--shard reads the input twice, so it must be a file");
+    int rc = open_reader(s, e);
+    if (rc == MB_OK)
+        rc = count_bases(s, &s->total, e);
+    dna_reader_close(s->reader);
+    s->reader = NULL;
+    s->have = 0;
+    s->dropped = 0;
+    s->before = 0;
+    s->letters = (dna_counts){0};
+    return rc;
+}
 
 int dna_items_open(dna_items **out, const dna_items_options *o, const dna_alphabet *a, mb_err *e) {
     *out = NULL;
@@ -32,7 +75,9 @@ int dna_items_open(dna_items **out, const dna_items_options *o, const dna_alphab
     s->options = o;
     s->alphabet = a;
     dna_record_init(&s->record);
-    int rc = dna_reader_open(&s->reader, o->inputs, o->n_inputs, &o->reader, e);
+    int rc = o->shards > 1 ? measure(s, e) : MB_OK;
+    if (!rc)
+        rc = open_reader(s, e);
     if (rc)
         dna_items_close(s);
     else
@@ -173,11 +218,30 @@ static int take_item(dna_items *s, dna_batch *b, int64_t n, mb_err *e) {
     b->tokens += n;
     b->crc = crc_item(b->crc, &item);
     s->items++;
+    step_over(s, n);
+    return MB_OK;
+}
+
+/* On to the next item; always 1. */
+static int step_over(dna_items *s, int64_t n) {
+    s->before += n;
     if (s->options->window == 0)
         s->have = 0;
     else
         s->at += s->options->stride;
-    return MB_OK;
+    return 1;
+}
+
+/* Which part the next item belongs to, against the one wanted: negative before it, 0, positive after it. */
+static int place_in_shards(const dna_items *s) {
+    const dna_items_options *o = s->options;
+    if (o->shards <= 1)
+        return 0;
+    if (s->total == 0) /* the input has grown since it was measured */
+        return 1;
+    /* At most 10,000 parts: exact up to 1.8e15 bases. */
+    const uint64_t part = (uint64_t)s->before * (uint64_t)o->shards / (uint64_t)s->total;
+    return part < (uint64_t)o->shard ? -1 : part > (uint64_t)o->shard;
 }
 
 int dna_items_next(dna_items *s, dna_batch *b, mb_err *e) {
@@ -194,7 +258,12 @@ int dna_items_next(dna_items *s, dna_batch *b, mb_err *e) {
                 break;
             continue;
         }
-        if (b->n > 0 && b->tokens + n > s->options->batch_tokens)
+        const int place = place_in_shards(s);
+        if (place < 0) {
+            step_over(s, n);
+            continue;
+        }
+        if (place > 0 || (b->n > 0 && b->tokens + n > s->options->batch_tokens))
             break;
         int rc = take_item(s, b, n, e);
         if (rc)

@@ -37,7 +37,12 @@ typedef struct dna_items_options {
     int partial;            /* whether windows shorter than --window are kept */
     int64_t batch_tokens;
     int batch_items;
+    int shard, shards; /* shards > 1: only the items of part `shard`, from 0 */
 } dna_items_options;
+
+/* With shards: an item belongs to part floor(N*b/T), b the bases of all items before it, T those of all: parts follow
+ * each other, have about the same number of bases, and depend on the input and N alone. Finding T reads the input once
+ * more, so it must be files. A part may be empty. */
 
 typedef struct dna_items dna_items;
 

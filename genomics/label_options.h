@@ -28,7 +28,7 @@ dna_labelled_options dna_label_read_options(const dna_label_values *v);
                          .help = "Tables: column of the name. Unset: name or id, when there is one."),                 \
         DNA_LABEL_OPTION(S, F, header, .type = MB_OPT_STRING, .meta = "TEXT",                                          \
                          .help = "FASTA: what stands before the label in a header, KEY= or | or a blank."),            \
-        DNA_LABEL_OPTION(S, F, genome, .type = MB_OPT_STRING, .meta = "FASTA",                                         \
+        DNA_LABEL_OPTION(S, F, genome, .type = MB_OPT_STRING, .meta = "FASTA", .role = MB_ROLE_INPUT,                  \
                          .help = "Genome that BED inputs are regions of."),                                            \
         DNA_LABEL_OPTION(S, F, min_length, .type = MB_OPT_INT, .def = "0", .max = 1e12, .meta = "N",                   \
                          .help = "Shortest sequence; 0: no limit."),                                                   \

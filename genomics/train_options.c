@@ -18,7 +18,7 @@ const mb_option dna_train_options[] = {
     OPTION(output, STRING, .letter = 'o', .meta = "FOLDER",
            .help = "Where everything goes: config.json and model.safetensors at the end, checkpoints/, metrics.jsonl, "
                    "event files for TensorBoard, splits.bed, report.html, run.json."),
-    OPTION(splits, STRING, .meta = "BED",
+    OPTION(splits, STRING, .meta = "BED", .role = MB_ROLE_INPUT,
            .help = "Stretches to use, column 4 train, valid or test. Unset: blocks of --block bases, drawn by a hash."),
     OPTION(block, INT, .def = "50k", .min = 1, .max = 1e12, .meta = "N",
            .help = "Without --splits: bases of a block that goes to one split as a whole."),
@@ -97,9 +97,9 @@ const mb_option dna_train_options[] = {
            .help = "End after so many evaluations without a better one; 0: never."),
     OPTION(stop_loss, FLOAT, .def = "20", .max = 1e9, .meta = "L",
            .help = "A mean loss beyond this ends the run as exploding; 0: only one that is no number does."),
-    OPTION(max_minutes, FLOAT, .def = "0", .max = 1e9, .meta = "M",
+    OPTION(max_minutes, FLOAT, .role = MB_ROLE_MACHINE, .def = "0", .max = 1e9, .meta = "M",
            .help = "Stop with a checkpoint and exit code 75 after so long, for queues with a time limit; 0: never."),
-    OPTION(resume, CHOICE, .def = "auto", .choices = "auto|never",
+    OPTION(resume, CHOICE, .role = MB_ROLE_MACHINE, .def = "auto", .choices = "auto|never",
            .help = "auto: go on from the newest whole checkpoint of the output folder, if there is one. never: the "
                    "folder must hold none."),
     OPTION(tensorboard, BOOL, .def = "true", .help = "Write event files for TensorBoard."),

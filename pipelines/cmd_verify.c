@@ -27,6 +27,7 @@ const mb_option verify_options[] = {
          "is larger."},
     {.key = "io",
      .type = MB_OPT_STRING,
+     .role = MB_ROLE_INPUT,
      .offset = offsetof(verify_values, io),
      .meta = "FILE",
      .help = "Recorded inputs and outputs. Unset: io.safetensors in the model's folder."},

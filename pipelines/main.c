@@ -1,8 +1,17 @@
-/* seqmamba: checks models against recorded results, records such, makes fresh models. */
+/* seqmamba: runs pipelines; checks models against recorded results, records such, makes fresh models. */
 #include "pipelines/commands.h"
 
 int main(int argc, char **argv) {
     const mb_verb verbs[] = {
+        pipe_check_verb,
+        pipe_plan_verb,
+        pipe_run_verb,
+        pipe_submit_verb,
+        pipe_gather_verb,
+        pipe_status_verb,
+        pipe_report_verb,
+        pipe_schema_verb,
+        pipe_init_verb,
         {.name = "verify",
          .summary = "compare a model with recorded inputs and outputs",
          .usage = "DIR [options]",
@@ -21,6 +30,7 @@ int main(int argc, char **argv) {
          .values_size = verify_values_size(),
          .min_args = 1,
          .max_args = 1,
+         .args_role = MB_ROLE_MODEL,
          .run = verify_cmd},
         {.name = "create",
          .summary = "make a freshly initialised model from a config.json",
@@ -51,7 +61,8 @@ int main(int argc, char **argv) {
          .values_size = record_values_size(),
          .min_args = 1,
          .max_args = 1,
+         .args_role = MB_ROLE_MODEL,
          .run = record_cmd},
         {0}};
-    return mb_cli_main("seqmamba", "state-space models for sequences: check and create models", verbs, argc, argv);
+    return mb_cli_main("seqmamba", "state-space models for sequences: pipelines, checks of models", verbs, argc, argv);
 }
