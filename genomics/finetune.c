@@ -9,7 +9,7 @@
 #include "core/mem.h"
 #include "core/rng.h"
 
-enum { VALID_TOKENS = 1 << 15, ORDER_STREAM = 1, STRAND_STREAM = 2 };
+enum { VALID_TOKENS = 1 << 15, ORDER_STREAM = 1, STRAND_STREAM = 2, MASK_STREAM = 3 };
 
 int dna_finetune_init(dna_finetune *t, mb_err *e) {
     t->order = mb_calloc((size_t)t->n_train + 1, sizeof *t->order);
@@ -136,6 +136,22 @@ static int64_t micro_of(dna_finetune *t, int64_t step, int micro, int64_t *from,
     return all * (micro + 1) / t->micro_batches - *before;
 }
 
+/* Shows bases as the mask: of example `number` of a step, whatever its micro-batches are. */
+static void mask_some(const dna_finetune *t, int32_t *token, int64_t length, int64_t step, int64_t number) {
+    mb_rng r;
+    mb_rng_init(&r, t->seed, (uint64_t)step << 2 | MASK_STREAM);
+    r.counter = (uint64_t)number << 40;
+    for (int64_t i = 0; i < length; i++)
+        if (mb_rng_uniform(&r) < t->masked)
+            token[i] = t->a->mask_token;
+}
+
+static void mask_parcel(const dna_finetune *t, parcel *p, int64_t step, int64_t first) {
+    int32_t *token = p->token;
+    for (int i = 0; i < p->n && t->masked > 0; token += p->length[i++])
+        mask_some(t, token, p->length[i], step, first + i);
+}
+
 static int gradient(void *user, int64_t step, int micro, mb_train_sums *r, mb_err *e) {
     dna_finetune *t = user;
     int64_t from, before;
@@ -155,6 +171,7 @@ static int gradient(void *user, int64_t step, int micro, mb_train_sums *r, mb_er
     }
     int rc = make_parcel(t, &p, t->order + from, n, 1, reverse, e);
     if (rc == MB_OK) {
+        mask_parcel(t, &p, step, before);
         rc = run_parcel(t, &p, 1, r, NULL, e);
         free_parcel(&p);
     }

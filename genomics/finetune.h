@@ -15,6 +15,7 @@ typedef struct dna_finetune {
     int64_t batch; /* examples of a step */
     int micro_batches;
     double reverse; /* chance that a training example is shown as its reverse complement */
+    double masked;  /* chance that a base of a training example is shown as the mask */
     uint64_t seed;
     const float *weight; /* (C) of classes or labels, or NULL */
     int frozen;          /* only the head learns */

@@ -64,6 +64,9 @@ const mb_option dna_finetune_options[] = {
     OPTION(reverse, FLOAT, .def = "-1", .min = -1, .max = 1, .meta = "P",
            .help = "Chance that a training example is shown as its reverse complement. -1: 0.5 for models that are "
                    "not RC-equivariant, 0 for others, for bases and with --conjoin no."),
+    OPTION(masked, FLOAT, .def = "0", .max = 0.9, .meta = "P",
+           .help = "Chance that a base of a training example is shown as the mask: against learning few examples by "
+                   "heart. Masked models know the mask from their pre-training."),
     OPTION(judge, STRING, .def = "auto", .meta = "METRIC",
            .help = "What the best epoch is chosen by on held-out examples: loss, accuracy, mcc, f1_macro, auroc, "
                    "auprc, spearman, r2 ... auto: mcc (class, bases), auroc (multi), spearman (regression)."),

@@ -14,7 +14,7 @@ typedef struct dna_finetune_values {
     int task, pooling, bias, conjoin, class_weights;
     /* training */
     int64_t epochs, batch, micro_batches;
-    double rate, rate_share, head_rate, warmup, weight_decay, clip, reverse;
+    double rate, rate_share, head_rate, warmup, weight_decay, clip, reverse, masked;
     int freeze, schedule, precision;
     /* the run */
     int64_t log_every, save_every, keep, patience, resamples, kmer;

@@ -164,6 +164,7 @@ static int make_task(tune *r, mb_err *e) {
                              .reverse = t->v->reverse >= 0                            ? t->v->reverse
                                         : equivariant(t) || dna_tuning_is_directed(t) ? 0
                                                                                       : 0.5,
+                             .masked = t->v->masked,
                              .seed = r->seed,
                              .weight = r->weight,
                              .frozen = t->v->freeze,
@@ -208,16 +209,16 @@ static int fingerprint(const tune *r, char hex[65], mb_err *e) {
     const dna_finetune_values *v = r->t->v;
     char config[65];
     mb_sha256_hex(&r->t->start.config, sizeof r->t->start.config, config); /* numbers of four bytes, without gaps */
-    char *text = mb_asprintf("2 model %s %s seed %" PRId64 " %" PRIu64 " data %s task %d parts %d %.17g %.17g %" PRId64
+    char *text = mb_asprintf("3 model %s %s seed %" PRId64 " %" PRIu64 " data %s task %d parts %d %.17g %.17g %" PRId64
                              " %" PRId64 " %d head %d %d %d "
                              "%d epochs %" PRId64 " %" PRId64 " %" PRId64
-                             " rate %.17g %.17g %.17g %.17g %d adam %.17g %.17g %.17g freeze %d "
+                             " rate %.17g %.17g %.17g %.17g %d adam %.17g %.17g %.17g freeze %d masked %.17g "
                              "judge %s %" PRId64 " precision %d device %s",
                              config, r->t->weights, r->t->run->globals.seed, r->seed, r->t->data, r->t->d.task, r->fold,
                              v->valid_share, v->test_share, v->folds, v->shared, v->leaks, v->pooling, v->bias,
                              v->conjoin, v->class_weights, v->epochs, v->batch, v->micro_batches, v->rate,
                              v->rate_share, v->head_rate, v->warmup, v->schedule, v->weight_decay, v->clip, v->reverse,
-                             v->freeze, v->judge, v->patience, v->precision, r->t->run->globals.device);
+                             v->freeze, v->masked, v->judge, v->patience, v->precision, r->t->run->globals.device);
     if (!text)
         return no_memory(e);
     mb_sha256_hex(text, strlen(text), hex);

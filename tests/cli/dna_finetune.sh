@@ -51,6 +51,11 @@ check "finetune --folds: four runs" [ "$(grep -c '^ *[01] ' f/report.txt)" = 4 ]
 check "finetune --seeds: other weights" [ "$(cmp -s f/fold-0-seed-0/model.safetensors f/fold-0-seed-1/model.safetensors; echo $?)" = 1 ]
 check "finetune: micro-batches" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --micro-batches 3 -o micro
 check "finetune: micro-batches give the same, up to rounding" [ "$(awk -F'\t' 'NR == FNR { x[$1] = $6; next } FNR > 1 && (x[$1] - $6) ^ 2 > 1e-6' a/predictions.tsv micro/predictions.tsv | wc -l)" = 0 ]
+check "finetune: masked" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --masked 0.3 -o masked
+check "finetune: masked, micro-batches" exits 0 "$dna" finetune "$data/phages.tsv" "${tiny[@]}" --masked 0.3 --micro-batches 3 -o masked3
+far() { awk -F'\t' 'NR == FNR { x[$1] = $6; next } FNR > 1 && (x[$1] - $6) ^ 2 > 1e-6' "$1/predictions.tsv" "$2/predictions.tsv" | wc -l; }
+check "finetune: the same bases are masked in micro-batches" [ "$(far masked masked3)" = 0 ]
+check "finetune: and masks matter" [ "$(far a masked)" != 0 ]
 awk -F'\t' 'BEGIN { OFS = "\t" } NR == 1 { print $0, "split"; next } { print $0, NR % 5 == 0 ? "test" : NR % 7 == 0 ? "dev" : "train" }' "$data/phages.tsv" >split.tsv
 check "finetune: given parts" exits 0 "$dna" finetune split.tsv "${tiny[@]}" --epochs 1 -o split
 check "finetune: given parts: the test part is what was given" [ "$(awk 'NR > 1 { split($2, p, ":"); if (p[2] % 5) print }' split/predictions.tsv | wc -l)" = 0 ]
