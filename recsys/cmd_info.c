@@ -32,7 +32,7 @@ static const char DETAILS[] =
     "  recmamba info recsys/data/ml-latest-small.csv.gz --min-user 5 --min-item 5 --time-sort recbole_f32 --json";
 
 static int print(const info_values *v, const rec_log *l, mb_err *e) {
-    rec_stats s;
+    rec_stats s = {0};
     rec_split split = {0};
     int rc = rec_stats_make(&s, l, e);
     if (rc == MB_OK)

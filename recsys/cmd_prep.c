@@ -44,16 +44,19 @@ static const char DETAILS[] =
     "\n"
     "Formats (--format; auto looks at the first lines). All may be packed by gzip, xz or zstd, and - is standard "
     "input:\n"
-    "  csv, tsv    tables with a line of names, RFC 4180 quotes, apart by commas, tabs, semicolons or bars; or without "
-    "names and --columns user=1,item=2\n"
-    "  inter       RecBole's atomic files: user_id:token, item_id:token, timestamp:float, ...\n"
-    "  jsonl       an object a line\n"
-    "  movielens   user::item::rating::timestamp\n"
-    "  pairs       user and item a line, in the user's order (SASRec)\n"
-    "  sequences   a user and all items a line\n"
-    "  blocks      knowledge tracing, as ASSISTments: student (or the number of answers), problems (or no such line), "
-    "concepts, answers; the concept is the item, the answer the value, the problem the aux identifier\n"
-    "  log         made by recmamba prep (not by prep itself)\n"
+    "  csv, tsv   tables with a line of names and RFC 4180 quotes, apart by commas,\n"
+    "             tabs, semicolons or bars; or without names and --columns\n"
+    "             user=1,item=2\n"
+    "  inter      RecBole's atomic files: user_id:token, item_id:token, ...\n"
+    "  jsonl      an object a line\n"
+    "  movielens  user::item::rating::timestamp\n"
+    "  pairs      user and item a line, in the user's order (SASRec)\n"
+    "  sequences  a user and all items a line\n"
+    "  blocks     knowledge tracing, as ASSISTments: the student (or the number of\n"
+    "             answers), the problems (or no such line), the concepts, the\n"
+    "             answers. A concept is an item, an answer its value, a problem\n"
+    "             the aux identifier.\n"
+    "  log        what recmamba prep made (for the other verbs)\n"
     "Times are numbers or dates of ISO 8601. Identifiers are bytes: spaces, quotes and any UTF-8 stay as they are.\n"
     "\n"
     "Filters work in RecBole's order: --duplicates; --min-value, --time-from, --time-to; then --min-user and "
@@ -70,7 +73,7 @@ static const char DETAILS[] =
 /* What was made, read back from where it lies. */
 static int describe(const prep_values *v, const char *path, mb_provenance *p, mb_err *e) {
     rec_log *l = NULL;
-    rec_stats s;
+    rec_stats s = {0};
     rec_split split = {0};
     int rc = rec_log_map(&l, path, 1, e);
     if (rc == MB_OK)

@@ -129,7 +129,7 @@ int rec_find_columns(rec_layout *l, const rec_columns *c, const rec_span *field,
         if (l->column[r] < 0 && c->name[r] && !left_out)
             return mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": there is no column %s among its %d", t->name, t->line,
                            c->name[r], n);
-        if (l->column[r] < 0 && r <= REC_ITEM)
+        if (r <= REC_ITEM && l->column[r] < 0)
             return mb_fail(e, MB_FORMAT,
                            "%s:%" PRId64 ": none of its %d columns is called like one of %ss: --columns %s=NAME",
                            t->name, t->line, n, REC_ROLE[r], REC_ROLE[r]);

@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { VERSION = 1, ALIGN = 64 };
+#include "core/json_guard.h"
+#include "core/mem.h"
+
+enum { VERSION = 1, ALIGN = 64, RECIPE_MAX = 65536 };
 static const uint32_t ENDIAN = 0x01020304;
 
 static const char *const SECTION[REC_SECTIONS] = {"user_at",   "items",     "times",      "values",    "aux",
@@ -194,9 +197,27 @@ static int check_ids(const checker *c, int k, int32_t n) {
     return n ? check_ascent(c, k, n, (int64_t)c->h->section[k + 1].bytes, 1, REC_NAME_MAX) : MB_OK;
 }
 
+/* People and programs read it: a JSON object in plain ASCII. */
 static int check_recipe(const checker *c) {
+    static const mb_json_limits LIMITS = {.depth = 4, .parts = 256};
     const rec_section *s = &c->h->section[REC_SEC_RECIPE];
-    return s->bytes == 0 || c->image[s->at + s->bytes - 1] != 0 ? bad(c, REC_SEC_RECIPE, "has no end") : MB_OK;
+    const char *text = (const char *)c->image + s->at;
+    mb_err why = {0};
+    json_t *object = NULL;
+    if (s->bytes < 2 || s->bytes > RECIPE_MAX || text[s->bytes - 1] != 0)
+        return bad(c, REC_SEC_RECIPE, "has no end");
+    for (uint64_t i = 0; i + 1 < s->bytes; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return bad(c, REC_SEC_RECIPE, "is no plain text");
+    char *copy = mb_strdup(text);
+    int rc = copy ? mb_json_parse(&object, copy, (size_t)s->bytes - 1, &LIMITS, 0, c->path, 0, &why)
+                  : mb_fail(&why, MB_NOMEM, "no memory");
+    const int right = rc == MB_OK && json_is_object(object);
+    json_decref(object);
+    mb_free(copy);
+    if (rc == MB_NOMEM)
+        return mb_fail(c->e, MB_NOMEM, "%s: no memory to open it", c->path);
+    return right ? MB_OK : bad(c, REC_SEC_RECIPE, "is no JSON object");
 }
 
 static int check_sections(const checker *c) {

@@ -89,13 +89,13 @@ int rec_intake_row(rec_intake *in, const rec_text *t, const rec_row *r, mb_err *
         return wrong_id(in, t, "user", r->user, e);
     if (r->item.n - 1 >= REC_NAME_MAX)
         return wrong_id(in, t, "item", r->item, e);
-    if (r->aux.at && r->aux.n - 1 >= REC_NAME_MAX)
+    if (r->aux.n > REC_NAME_MAX)
         return wrong_id(in, t, "aux", r->aux, e);
     const int64_t known = (int64_t)in->user.n + in->item.n + in->aux.n;
     int rc = rec_names_add(&in->user, r->user.at, r->user.n, "user", &v.user, e);
     if (rc == MB_OK)
         rc = rec_names_add(&in->item, r->item.at, r->item.n, "item", &v.item, e);
-    if (rc == MB_OK && r->aux.at)
+    if (rc == MB_OK && r->aux.n)
         rc = rec_names_add(&in->aux, r->aux.at, r->aux.n, "aux identifier", &v.aux, e);
     if (rc == MB_OK && in->has.time)
         rc = count_backwards(in, v.user, v.time, e);

@@ -9,7 +9,7 @@
 #include "recsys/text.h"
 
 typedef struct rec_row {
-    rec_span user, item, aux; /* aux.at NULL: none */
+    rec_span user, item, aux; /* aux.n 0: none */
     int64_t time;
     float value;
     int part; /* 0 train, 1 validation, 2 test */

@@ -80,6 +80,8 @@ int rec_log_load(rec_log **out, char *const *inputs, int n, const rec_load_optio
             return mb_fail(e, MB_FORMAT, "%s: is no log of recmamba prep", inputs[i]);
         if (!image)
             continue;
+        if (o->format != REC_FORMAT_AUTO && o->format != REC_FORMAT_LOG)
+            return mb_fail(e, MB_USAGE, "%s: is a log of recmamba prep; --format says that it is text", inputs[i]);
         if (n > 1)
             return mb_fail(e, MB_USAGE, "%s: is a log of recmamba prep; such a log stands alone", inputs[i]);
         int rc = rec_load_refuse_filters(inputs[i], o, e);

@@ -64,23 +64,29 @@ static char *take_quoted(char *p, const char *end, rec_span *field) {
     return NULL;
 }
 
-/* Whether the last quote of [p, end) is open: in the middle of a field in quotes. */
-static int is_open(const char *p, const char *end, char delimiter) {
-    int quoted = 0, start = 1;
-    for (; p < end; p++) {
-        if (quoted) {
-            if (*p == '"' && p + 1 < end && p[1] == '"')
-                p++;
-            else if (*p == '"')
-                quoted = 0;
-        } else if (*p == '"' && start) {
-            quoted = 1;
-            start = 0;
+typedef struct scan { /* of a row, which may go on in the next line */
+    size_t at;
+    int quoted, start; /* within a field in quotes; at the beginning of a field */
+} scan;
+
+/* Goes on to the end of the row's n bytes; whether a field in quotes is open there. Each byte is looked at once,
+ * however many lines there are. */
+static int is_open(scan *s, const char *text, size_t n, char delimiter) {
+    for (; s->at < n; s->at++) {
+        const char c = text[s->at];
+        if (s->quoted) {
+            if (c == '"' && s->at + 1 < n && text[s->at + 1] == '"')
+                s->at++;
+            else if (c == '"')
+                s->quoted = 0;
+        } else if (c == '"' && s->start) {
+            s->quoted = 1;
+            s->start = 0;
         } else {
-            start = *p == delimiter;
+            s->start = c == delimiter;
         }
     }
-    return quoted;
+    return s->quoted;
 }
 
 static void split_quoted(rec_rows *r, char *p, const char *end) {
@@ -125,7 +131,8 @@ int rec_rows_next(rec_rows *r, int *more, mb_err *e) {
         split_plain(r, text, text + n);
         return MB_OK;
     }
-    while (is_open(text, text + n, r->delimiter)) {
+    scan s = {.start = 1};
+    while (is_open(&s, text, n, r->delimiter)) {
         int joined = 0;
         if (n <= QUOTED_MAX)
             rc = rec_text_join(r->t, &text, &n, &joined, e);

@@ -214,6 +214,13 @@ static int read_events(const rec_spool *s, int fd, rec_event *event, int64_t n, 
     return MB_OK;
 }
 
+/* Sorting and filtering a large log takes a while: it ends when it is asked to. */
+static int check_stop(mb_err *e) {
+    return atomic_load_explicit(mb_cli_stop(), memory_order_relaxed)
+               ? mb_fail(e, MB_STOPPED, "stopped while sorting and filtering, as asked; nothing was written")
+               : MB_OK;
+}
+
 /* ---- gathering ------------------------------------------------------------------------------------------------------
  */
 int rec_spool_create(rec_spool **out, int64_t memory, const char *folder, mb_err *e) {
@@ -350,7 +357,9 @@ static void sift_down(merger *m, int i) {
 }
 
 static int flush_out(merger *m, mb_err *e) {
-    int rc = write_events(m->s, m->to, m->out, m->n_out, m->written, e);
+    int rc = check_stop(e);
+    if (rc == MB_OK)
+        rc = write_events(m->s, m->to, m->out, m->n_out, m->written, e);
     m->written += m->n_out;
     m->n_out = 0;
     return rc;
@@ -456,7 +465,10 @@ int rec_spool_runs(const rec_spool *s) {
 }
 
 int rec_spool_read(rec_spool *s, int64_t at, const rec_event **event, int64_t *n, mb_err *e) {
+    int rc = check_stop(e);
     *n = s->total - at;
+    if (rc != MB_OK)
+        return rc;
     if (s->fd < 0) {
         *n = *n < READ_BLOCK ? *n : READ_BLOCK;
         *event = s->array + at;

@@ -285,9 +285,9 @@ static int prep(const char *format, ...) {
 /* What prep writes is what reading the text gives, to the byte but for the checksums; and the same for any memory. */
 static void files(void **state) {
     (void)state;
-    static const char *const OPTION[] = {"", "--min-user 30 --min-item 30 --duplicates last",
-                                         "--ties item --time-sort "
-                                         "recbole_f32"};
+    static const char MANY[] = "--min-user 30 --min-item 30 --duplicates last",
+                      SORT[] = "--ties item --time-sort recbole_f32";
+    static const char *const OPTION[] = {"", MANY, SORT};
     for (int i = 0; i < 3; i++) {
         const char *path = scratch_path("a.log"), *other = scratch_path("b.log");
         size_t n, m;

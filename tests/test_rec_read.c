@@ -113,7 +113,7 @@ static void formats(void **state) {
          "ann: b@-9223372036854775808 a@9223372036854775807\n"},
         /* Columns by name keep what looks alike apart; '-' leaves one out. */
         {"user_id,user,item,rating,timestamp\n1,ann,tea,5,3\n", "user=user,value=-,time=-", 0, "ann: tea\n"},
-        {"uid,problem_id,skill_id,correct\nann,q1,tea,1\nann,q2,milk,0\n", NULL, 0, "ann: tea=1/q1 milk=0/q2\n"},
+        {"uid,problem_id,skill_id,correct\nann,q1,tea,1\nann,,milk,0\n", NULL, 0, "ann: tea=1/q1 milk=0\n"},
         /* Bytes stay as they are. */
         {"user,item\n\"a, \"\"b\"\"\",\"two\nlines\"\n\xc3\xa9 t\xc3\xa9,'x' y\n", NULL, 0,
          "a, \"b\": two\nlines\n\xc3\xa9 t\xc3\xa9: 'x' y\n"},
@@ -229,6 +229,58 @@ static void malformed(void **state) {
         rec_log_close(l);
         assert_int_equal(mb_mem_live_blocks(), 0);
     }
+}
+
+/* Lines that are read in place, and the same with something nested, which go through the whole parser: no difference.
+ */
+static void plain_json(void **state) {
+    (void)state;
+    static const char *const LINE[] = {
+        "{\"u\":\"ann\",\"i\":\"milk\",\"t\":5,\"v\":1}",
+        " { \"t\" : 5.75 ,\t\"i\" : 12 , \"u\" : -3 , \"v\" : -0.5 } ",
+        "{\"u\":1.5,\"i\":2.50,\"t\":1,\"v\":1}",
+        "{\"u\":-0,\"i\":123456789012345678,\"t\":1234567890123456789,\"v\":1}",
+        "{\"u\":\"\",\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":01,\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":1.,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":.5,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":+5,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":1e3,\"v\":1E-2}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":null}",
+        "{\"u\":true,\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":1}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1,\"u\":2}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1,\"w\":false,\"w\":true}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1,\"w\":nul}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1,}",
+        "{\"u\":1,\"i\":1,\"t\":1,\"v\":1} x",
+        "{\"u\":1 \"i\":1,\"t\":1,\"v\":1}",
+        "{u:1,\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":\"a\\u0062\\n\",\"i\":\"\xc3\xa9\",\"t\":\"7\",\"v\":\"2\"}",
+        "{\"u\":\"\xff\",\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":\"a\tb\",\"i\":1,\"t\":1,\"v\":1}",
+        "{\"u\":1,\"i\":1,\"t\":\"2018-09-24\",\"v\":1,\"w\":null}",
+    };
+    static const char FIRST[] = "{\"u\":\"first\",\"i\":\"x\",\"t\":0,\"v\":0}\n";
+    int good = 0;
+    for (size_t i = 0; i < sizeof LINE / sizeof *LINE; i++) {
+        char text[2][512], said[2][1024] = {"", ""};
+        const char *brace = strchr(LINE[i], '{') + 1;
+        snprintf(text[0], sizeof *text, "%s%s\n", FIRST, LINE[i]);
+        snprintf(text[1], sizeof *text, "%s{\"nested\":[],%s\n", FIRST, brace);
+        for (int k = 0; k < 2; k++) {
+            rec_log *l = NULL;
+            const rec_load_options o = options("user=u,item=i,time=t,value=v", REC_FORMAT_JSONL, 0);
+            mb_err_clear(&error);
+            if (rec_log_open(&l, scratch_text("json", text[k]), &o, &error) != MB_OK)
+                fail_msg("%s: %s", LINE[i], error.text);
+            snprintf(said[k], sizeof *said, "%s%s", dump(l), rec_log_recipe(l));
+            good += k == 0 && rec_log_view(l)->n_events == 2;
+            rec_log_close(l);
+        }
+        assert_string_equal(said[0], said[1]);
+    }
+    assert_int_equal(good, 7);
 }
 
 /* What is counted without being wrong. */
@@ -498,6 +550,22 @@ static void long_lines(void **state) {
     assert_int_equal(rec_log_open(&l, scratch_text("long", text), NULL, &error), MB_OK);
     assert_int_equal(rec_log_view(l)->n_events, 1);
     rec_log_close(l);
+    /* A quoted field of as many lines as it may have, each looked at once; one line more is refused. */
+    for (int lines = 1 << 20; lines < (1 << 20) + 200; lines += 100) {
+        p = text + sprintf(text, "user,item,note\nann,tea,\"");
+        memset(p, '\n', (size_t)lines - 40);
+        strcpy(p + lines - 40, "\"\nbob,tea,\n");
+        mb_err_clear(&error);
+        const int rc = rec_log_open(&l, scratch_text("long", text), NULL, &error);
+        if (lines == 1 << 20) {
+            assert_int_equal(rc, MB_OK);
+            assert_int_equal(rec_log_view(l)->n_events, 2);
+            rec_log_close(l);
+        } else {
+            assert_int_equal(rc, MB_FORMAT);
+            assert_non_null(strstr(error.text, "long:2: a quote that opens"));
+        }
+    }
     free(text);
 }
 
@@ -508,9 +576,10 @@ static int quiet(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formats), cmocka_unit_test(refusals),  cmocka_unit_test(malformed),
-        cmocka_unit_test(counts),  cmocka_unit_test(several),   cmocka_unit_test(item_names),
-        cmocka_unit_test(packed),  cmocka_unit_test(no_memory), cmocka_unit_test(long_lines)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(formats),    cmocka_unit_test(refusals),
+                                       cmocka_unit_test(malformed),  cmocka_unit_test(plain_json),
+                                       cmocka_unit_test(counts),     cmocka_unit_test(several),
+                                       cmocka_unit_test(item_names), cmocka_unit_test(packed),
+                                       cmocka_unit_test(no_memory),  cmocka_unit_test(long_lines)};
     return cmocka_run_group_tests(tests, quiet, NULL);
 }
