@@ -282,7 +282,9 @@ int rec_batches_fill(rec_batches *b, int64_t step, int part, int parts, rec_batc
     if (rc != MB_OK)
         return rc;
     to->n = 0;
-    to->rows = to->targets = 0;
+    to->rows = to->targets = to->first_row = 0;
+    for (int64_t i = 0; i < first; i++)
+        to->first_row += b->window[b->order[from + i]].n;
     for (int64_t i = first; i < first + n; i++) {
         const int64_t at = b->order[from + i];
         const rec_window *w = &b->window[at];

@@ -42,7 +42,8 @@ typedef struct rec_window {
 } rec_window;
 
 typedef struct rec_batch {
-    int n; /* windows */
+    int n;             /* windows */
+    int64_t first_row; /* of the step's rows: those of earlier parts come before it */
     int64_t rows, targets;
     int64_t *length;   /* (n) */
     int32_t *token;    /* (rows) */

@@ -117,8 +117,8 @@ static int put_block(job *j, int32_t from, int32_t to, mb_err *e) {
     for (int32_t u = from; rc == MB_OK && u < to; u++) {
         const int64_t kept =
             rec_map_history(j->map, v->item + v->user_at[u], v->user_at[u + 1] - v->user_at[u], history + at);
-        if (kept > 0)
-            query[n++] = (rec_query){.user = u, .item = history + at, .n = kept};
+        query[n] = (rec_query){.user = u, .item = history + at, .n = kept};
+        n += kept > 0;
         at += kept;
     }
     if (rc == MB_OK && n > 0)

@@ -64,6 +64,16 @@ static int load_log(job *j, mb_err *e) {
     return rc;
 }
 
+static int make_start(job *j, mb_err *e) {
+    const rec_start_options o = {.model = j->v->model,
+                                 .window = j->v->window,
+                                 .seed = (uint64_t)j->run->globals.seed,
+                                 .dropout = j->v->dropout,
+                                 .mamba_init = j->v->init,
+                                 .always_residual = j->v->residual};
+    return rec_start_make(&j->start, j->log, &o, e);
+}
+
 static int64_t steps_of(double epochs, int64_t epoch_steps) {
     const double steps = round(epochs * (double)epoch_steps);
     return epochs <= 0 ? 0 : steps < 1 ? 1 : steps > 1e15 ? (int64_t)1e15 : (int64_t)steps;
@@ -139,6 +149,7 @@ static int make_trainer(job *j, mb_err *e) {
     j->fit = (rec_fit){.g = j->g,
                        .batches = j->batches,
                        .micro_batches = parts(j),
+                       .dropout = j->start.config.dropout,
                        .objective = rec_loss_objective(v->loss, j->batches->o.negatives, rec_log_view(j->log)->n_items,
                                                        v->pad_in_softmax, v->gbce_t),
                        .log = j->log,
@@ -352,7 +363,7 @@ static int run_train(mb_run *run, mb_err *e) {
     if (rc == MB_OK)
         rc = load_log(&j, e);
     if (rc == MB_OK)
-        rc = rec_start_make(&j.start, j.v->model, j.log, (uint64_t)run->globals.seed, e);
+        rc = make_start(&j, e);
     if (rc == MB_OK)
         rc = make_batches(&j, e);
     if (rc == MB_OK)

@@ -47,7 +47,11 @@ static int gradient(void *user, int64_t step, int micro, mb_train_sums *r, mb_er
     int rc = rec_batches_fill(f->batches, step, micro, f->micro_batches, b, e);
     if (rc != MB_OK || b->n == 0)
         return rc;
-    const mb_batch batch = {.n = b->n, .length = b->length, .token = b->token};
+    const mb_batch batch = {
+        .n = b->n,
+        .length = b->length,
+        .token = b->token,
+        .dropout = {.rate = f->dropout, .seed = f->batches->o.seed, .step = (uint64_t)step, .first_row = b->first_row}};
     mb_row_targets t = f->objective;
     t.n = b->targets;
     t.row = b->row;

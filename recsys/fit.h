@@ -16,6 +16,7 @@ typedef struct rec_fit {
     mb_gradient *g;
     rec_batches *batches;
     int micro_batches;
+    float dropout;
     mb_row_targets objective; /* what rec_fit_objective says; the rows come with each batch */
     const rec_log *log;
     const rec_split *split;

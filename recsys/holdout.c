@@ -23,7 +23,7 @@ static int64_t rank_of(const float *score, int32_t n_items, int32_t target) {
     const float own = score[target];
     int64_t above = 0;
     for (int32_t i = 1; i <= n_items; i++)
-        above += i != target && (score[i] > own || (score[i] == own && i < target) || (isnan(own) && !isnan(score[i])));
+        above += i != target && (score[i] > own || (i < target && score[i] == own) || (isnan(own) && !isnan(score[i])));
     return 1 + above;
 }
 

@@ -122,6 +122,8 @@ static int take_item(rec_items *items, const char *s, const char *end, char *scr
 }
 
 static int take_file(rec_items *items, const char *data, size_t size, const char *path, mb_err *e) {
+    if (size == 0)
+        return mb_fail(e, MB_FORMAT, "%s: holds no items", path);
     char *scratch = mb_malloc(size + 1);
     int rc = scratch ? MB_OK : mb_fail(e, MB_NOMEM, "%s: no memory for %zu bytes of items", path, size);
     for (const char *s = data, *end = data + size; rc == MB_OK && s < end;) {
@@ -130,8 +132,6 @@ static int take_file(rec_items *items, const char *data, size_t size, const char
         s = line ? line + 1 : end;
     }
     mb_free(scratch);
-    if (rc == MB_OK && items->n == 0)
-        return mb_fail(e, MB_FORMAT, "%s: holds no items", path);
     const rec_table t = {.n = items->names.n, .at = items->names.at, .text = items->names.text};
     return rc == MB_OK ? rec_table_digest(&t, items->digest, e) : rc;
 }

@@ -155,7 +155,7 @@ static int make_room(rec_names *t, size_t n, const char *what, mb_err *e) {
         if (rc != MB_OK)
             return rc;
     }
-    if (t->at[t->n] + (int64_t)n > t->text_room) {
+    if (!t->text || t->at[t->n] + (int64_t)n > t->text_room) { /* an empty identifier needs a place, too */
         const int64_t room = 2 * t->text_room + (int64_t)n + FIRST_ROOM;
         char *text = mb_realloc(t->text, (size_t)room);
         if (!text)

@@ -37,7 +37,7 @@ int rec_outcome_make(rec_outcome *out, const rec_log *l, const rec_split *split,
     memset(out, 0, sizeof *out);
     int rc = judge(out, l, split, model, o, e);
     for (int kind = 0; rc == MB_OK && o->floors && kind < REC_FLOORS; kind++) {
-        const rec_floor_options fo = {.threads = o->threads, .stop = o->stop};
+        const rec_floor_options fo = {.threads = o->threads, .half = 1, .stop = o->stop}; /* as recmamba evaluate */
         rec_floor *floor = NULL;
         rc = rec_floor_create(&floor, (rec_floor_kind)kind, l, split, &fo, e);
         if (rc == MB_OK) {

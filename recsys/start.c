@@ -31,9 +31,9 @@ static int open_weights(rec_start *s, const char *model, const rec_log *l, mb_er
     if (rc == MB_OK && !(s->weights = mb_strdup(mb_model_weights_path(rec_model_engine(m)))))
         rc = mb_fail(e, MB_NOMEM, "no memory for a path");
     rec_model_close(m);
-    return rc == MB_NOTFOUND
-               ? mb_err_context(e, "--model is no preset (there is %s), no config.json and no model", rec_preset_list())
-               : rc;
+    return rc == MB_NOTFOUND ? mb_err_context(e, "--model is no preset (there are %s), no config.json and no model",
+                                              rec_preset_list())
+                             : rc;
 }
 
 static int read_config(mb_config *c, const char *path, int32_t items, mb_err *e) {
@@ -45,15 +45,31 @@ static int read_config(mb_config *c, const char *path, int32_t items, mb_err *e)
     return rec_config_for(c, items, path, e);
 }
 
-int rec_start_make(rec_start *s, const char *model, const rec_log *l, uint64_t seed, mb_err *e) {
-    const size_t n = strlen(model);
+static int draw(rec_start *s, const rec_log *l, const rec_start_options *o, mb_err *e) {
     const int32_t items = rec_log_view(l)->n_items;
+    mb_config *c = &s->config;
+    int rc = rec_preset_is(o->model) ? rec_preset_config(c, o->model, items, o->window, e)
+                                     : read_config(c, o->model, items, e);
+    if (rc != MB_OK)
+        return rc;
+    if (o->mamba_init)
+        c->init.rule = MB_INIT_MAMBA;
+    if (o->always_residual && c->family != MB_FAMILY_MAMBA4REC)
+        return mb_fail(e, MB_USAGE, "--residual always is of mamba4rec: %s has its own way", o->model);
+    if (o->always_residual)
+        c->layer.bare = 0;
+    rc = mb_config_check(c, o->model, e);
+    return rc == MB_OK ? mb_params_seed(&s->params, c, o->seed, e) : rc;
+}
+
+int rec_start_make(rec_start *s, const rec_log *l, const rec_start_options *o, mb_err *e) {
+    const size_t n = strlen(o->model);
+    const int drawn = rec_preset_is(o->model) || (n >= 5 && strcmp(o->model + n - 5, ".json") == 0);
     memset(s, 0, sizeof *s);
-    if (!rec_preset_is(model) && (n < 5 || strcmp(model + n - 5, ".json") != 0))
-        return open_weights(s, model, l, e);
-    int rc = rec_preset_is(model) ? rec_preset_config(&s->config, model, items, e)
-                                  : read_config(&s->config, model, items, e);
-    return rc == MB_OK ? mb_params_seed(&s->params, &s->config, seed, e) : rc;
+    int rc = drawn ? draw(s, l, o, e) : open_weights(s, o->model, l, e);
+    if (rc == MB_OK && o->dropout >= 0)
+        s->config.dropout = (float)o->dropout;
+    return rc;
 }
 
 void rec_start_fini(rec_start *s) {

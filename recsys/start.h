@@ -10,8 +10,16 @@ typedef struct rec_start {
     char *weights;     /* file they come from, or NULL; mb_free */
 } rec_start;
 
-/* model: a preset (recsys/presets.h), a config.json, or a folder of recmamba train, whose items must be the log's, in
- * the same order (MB_FORMAT). */
-int rec_start_make(rec_start *s, const char *model, const rec_log *l, uint64_t seed, mb_err *e) MB_MUST_USE;
+typedef struct rec_start_options {
+    const char *model; /* a preset (recsys/presets.h), a config.json, or a folder of recmamba train, whose items must be
+                        * the log's, in the same order (MB_FORMAT) */
+    int64_t window;
+    uint64_t seed;
+    double dropout;      /* below 0: as the model has it */
+    int mamba_init;      /* 1: mixers are drawn as mamba_ssm draws them, whatever the original of the family does */
+    int always_residual; /* 1: Mamba4Rec with a residual where it has a single layer, too */
+} rec_start_options;
+
+int rec_start_make(rec_start *s, const rec_log *l, const rec_start_options *o, mb_err *e) MB_MUST_USE;
 void rec_start_fini(rec_start *s); /* zeroed is fine */
 #endif

@@ -8,13 +8,24 @@
 #define OPTION(KEY, TYPE, ...)                                                                                         \
     { .key = #KEY, .type = MB_OPT_##TYPE, .offset = offsetof(V, KEY), __VA_ARGS__ }
 const mb_option rec_train_options[] = {
-    OPTION(model, STRING, .letter = 'm', .def = "mamba", .meta = "PRESET|CONFIG|FOLDER",
-           .help = "What is trained. A preset, perhaps with sizes of its own, as in mamba:d128:n4:s16 (width, layers, "
-                   "states; the presets are listed above); a config.json, drawn afresh for the log's items; or a "
-                   "folder of recmamba train, trained further on a log of the same items."),
+    OPTION(model, STRING, .letter = 'm', .def = "mamba4rec", .meta = "PRESET|CONFIG|FOLDER",
+           .help =
+               "What is trained. A preset, perhaps with sizes of its own, as in mamba4rec:d128:n4:s16 (width, layers, "
+               "states; the presets are listed above); a config.json, drawn afresh for the log's items; or a "
+               "folder of recmamba train, trained further on a log of the same items."),
     OPTION(output, STRING, .letter = 'o', .meta = "FOLDER",
            .help = "Where everything goes: config.json, model.safetensors and items.txt at the end, checkpoints/, "
                    "metrics.jsonl, event files for TensorBoard, report.html, run.json."),
+    OPTION(dropout, FLOAT, .def = "-1", .min = -1, .max = 0.999, .meta = "P",
+           .help =
+               "Share of the embeddings and of the layers' outputs that is left out in training. -1: as the model has "
+               "it; 0.2 for the presets."),
+    OPTION(init, CHOICE, .def = "original", .choices = "original|mamba",
+           .help = "How weights are drawn. original: as the model's own code does (Mamba4Rec's draws over the careful "
+                   "start of Mamba's step sizes). mamba: mixers as mamba_ssm draws them."),
+    OPTION(residual, CHOICE, .def = "auto", .choices = "auto|always",
+           .help =
+               "mamba4rec: a residual around the mixer where there are several layers, as in the original, or always."),
     REC_LOAD_OPTIONS(V, load),
     REC_SPLIT_OPTIONS(V, split),
     OPTION(mode, CHOICE, .def = "positions", .choices = REC_BATCH_MODE_CHOICES,
@@ -100,7 +111,9 @@ const char rec_train_details[] =
     "- by a signal (exit code 75), a crash, kill -9 - goes on with the same command from its last checkpoint and ends "
     "with the same bits, on any number of threads.\n"
     "\n"
-    "Presets: mamba (pre-norm residual Mamba-1 layers: width 64, 2 layers, 32 states).\n"
+    "Presets, all of width 64 and 32 states: mamba4rec (Mamba4Rec, 1 layer), mamba4rec-2 (its form of 2 layers, with "
+    "residuals), recmamba (RecMamba: a bare Mamba over scaled embeddings and learned positions; take --loss bce for its "
+    "own training), mamba (pre-norm residual Mamba layers, 2).\n"
     "\n"
     "Of each user the training events alone are learned from: each of them but the first is a target once an epoch. "
     "After each epoch the validation events are ranked among all items; the weights that did best are the result. The "
@@ -108,10 +121,11 @@ const char rec_train_details[] =
     "items of the history left out, beside counting baselines, and the fingerprint of the split: two programs that "
     "print the same fingerprint were tested on the same events.\n"
     "\n"
-    "  recmamba train recsys/data/ratings.csv -o build/movies --epochs 2\n"
-    "  recmamba recommend recsys/data/ratings.csv -m build/movies -k 10 -o build/top.jsonl\n"
+    "  recmamba train recsys/data/ml-latest-small.csv.gz -o build/movies --min-user 5 --min-item 5 --epochs 20 --batch-positions 1024 "
+    "--rate 3e-3\n"
+    "  recmamba recommend recsys/data/ml-latest-small.csv.gz -m build/movies -k 10 -o build/top.jsonl\n"
     "\n"
-    "RecBole's way, for comparison (slow):\n"
+    "RecBole's way, for comparison (slow: every event has a window of its own):\n"
     "\n"
-    "  recmamba train ml-1m.inter -o ml1m --mode windows --batch 2048 --early-stop recbole --epochs 300 "
-    "--time-sort recbole_f32";
+    "  recmamba train recsys/data/ml-latest-small.csv.gz -o build/recbole --min-user 5 --min-item 5 --mode windows "
+    "--batch 2048 --early-stop recbole --epochs 2 --time-sort recbole_f32";

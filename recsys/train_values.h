@@ -8,6 +8,8 @@ typedef struct rec_train_values {
     char *model, *output;
     rec_load_options load;
     rec_split_options split;
+    double dropout;
+    int init, residual;
     /* batches and objective */
     int mode, loss, pad_in_softmax, draw;
     int64_t window, overlap, batch, batch_positions, micro_batches, negatives;

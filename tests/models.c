@@ -48,6 +48,84 @@ mb_config model_mamba(int D, int n_layer, int V) {
     return c;
 }
 
+/* A model of no original, without more than a plain one has. */
+static mb_config own(int D, int n_layer, int V) {
+    mb_config c = model_mamba(D, n_layer, V);
+    c.family = MB_FAMILY_SEQMAMBA;
+    c.residual_in_fp32 = 1;
+    c.N = 5;
+    return c;
+}
+
+static mb_config mamba4rec(int D, int n_layer, int V) {
+    mb_config c = model_mamba(D, n_layer, V);
+    c.N = 8;
+    mb_config_as_mamba4rec(&c);
+    return c;
+}
+
+static mb_config bidirectional(int tied) {
+    mb_config c = own(13, 2, 20);
+    c.mixer = MB_MIXER_BIMAMBA1;
+    c.bidirectional = MB_BIDIR_ADD;
+    c.tied_directions = tied;
+    return c;
+}
+
+const char *model_build_name(int which) {
+    static const char *const names[MODEL_BUILDS] = {"Mamba4Rec, 1 layer",
+                                                    "Mamba4Rec, 2 layers",
+                                                    "RecMamba",
+                                                    "norms before, feed-forward SiLU",
+                                                    "norms after and at the end, both ways",
+                                                    "no norms, feed-forward in the last layer",
+                                                    "norms before, both ways tied, feed-forward",
+                                                    "norms after without one of the input, RMS, bare",
+                                                    "norms before, bare, positions"};
+    return names[which];
+}
+
+mb_config model_build(int which) {
+    mb_config c = own(13, 3, 20);
+    switch (which) {
+    case 0:
+        return mamba4rec(16, 1, 57);
+    case 1: /* mixers drawn so that every parameter is heard */
+        c = mamba4rec(24, 2, 31);
+        c.init.rule = MB_INIT_MAMBA;
+        return c;
+    case 2:
+        c = model_mamba(16, 1, 33);
+        mb_config_as_recmamba(&c, 200);
+        return c;
+    case 3:
+        c.layer = (mb_layer_shape){.ffn = 21, .act = MBK_ACT_SILU};
+        return c;
+    case 4: /* the encoder of S-Mamba */
+        c = bidirectional(0);
+        c.norm = MBK_NORM_LAYER;
+        c.layer = (mb_layer_shape){.norms = MB_NORM_AFTER, .ffn = 24, .act = MBK_ACT_GELU};
+        return c;
+    case 5: /* Mamba4KT's reading with one feed-forward part */
+        c.layer = (mb_layer_shape){.norms = MB_NORM_NOWHERE, .ffn = 17, .ffn_from = 2, .act = MBK_ACT_GELU};
+        c.input = (mb_input_shape){.scale = 3, .norm = 1, .pads = 1};
+        return c;
+    case 6:
+        c = bidirectional(1);
+        c.layer = (mb_layer_shape){.ffn = 40, .ffn_from = 1, .act = MBK_ACT_GELU};
+        c.tied_head = 0;
+        return c;
+    case 7:
+        c.layer = (mb_layer_shape){.norms = MB_NORM_AFTER, .bare = 1, .undropped = 1};
+        c.no_final_norm = 1;
+        return c;
+    default:
+        c.layer = (mb_layer_shape){.bare = 1};
+        c.input = (mb_input_shape){.positions = 210};
+        return c;
+    }
+}
+
 static int shake(void *user, const mb_param *p) {
     mb_rng r;
     float *v = (float *)(uintptr_t)*mb_param_place(user, p); /* seeded parameters are in memory of their own */

@@ -7,6 +7,10 @@
 mb_config model_caduceus(int D, int n_layer, int rcps);
 /* state-spaces language model (causal). */
 mb_config model_mamba(int D, int n_layer, int V);
+/* Models put together in other ways (core/blocks.h), small: 0 .. MODEL_BUILDS-1. model_build_name says which. */
+enum { MODEL_BUILDS = 9 };
+mb_config model_build(int which);
+const char *model_build_name(int which);
 /* Seeded model of the configuration; exits the program with a message when that fails (tests only). */
 mb_model *model_seeded(const mb_config *c, const mb_model_options *o);
 /* The same with every parameter moved off its starting value, so that no norm weight is 1, no bias 0, no two channels

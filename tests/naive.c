@@ -81,12 +81,18 @@ static void mamba(const mb_config *c, const mb_mamba1_params *p, const double *u
     free(xz), free(h), free(x), free(dbl), free(dt), free(y);
 }
 
-/* What a layer adds to the stream. */
+static void norm_rows(const mb_config *c, const float *w, const float *b, double *x, int L) {
+    for (size_t t = 0; t < (size_t)L; t++)
+        norm_row(c, w, b, x + t * (size_t)c->D, x + t * (size_t)c->D);
+}
+
+/* What a layer's mixer makes of x. */
 static void mixer(const mb_config *c, const mb_layer_params *p, const double *x, int L, double *out) {
     const size_t n = (size_t)L * (size_t)c->D;
     double *u = zeros(n), *back = zeros(n);
-    for (int t = 0; t < L; t++)
-        norm_row(c, p->norm_w, p->norm_b, x + (size_t)t * (size_t)c->D, u + (size_t)t * (size_t)c->D);
+    memcpy(u, x, n * sizeof *u);
+    if (c->layer.norms == MB_NORM_BEFORE)
+        norm_rows(c, p->norm_w, p->norm_b, u, L);
     mamba(c, &p->dir[0], u, L, 1, out);
     if (c->bidirectional != MB_BIDIR_NONE) {
         mamba(c, &p->dir[1], u, L, -1, back);
@@ -96,18 +102,67 @@ static void mixer(const mb_config *c, const mb_layer_params *p, const double *x,
     free(u), free(back);
 }
 
-/* One strand: x (L,D) becomes the stream that enters the layer, or what the layer before added. */
+static double activation(mbk_act_kind kind, double v) {
+    switch (kind) {
+    case MBK_ACT_GELU:
+        return v * 0.5 * (1 + erf(v / sqrt(2.0)));
+    case MBK_ACT_RELU:
+        return v > 0 ? v : 0;
+    case MBK_ACT_SILU:
+        return silu(v);
+    default:
+        return v;
+    }
+}
+
+/* The feed-forward part and what stands around it: x (L,D) in place. */
+static void feed_forward(const mb_config *c, const mb_ffn_params *p, double *x, int L) {
+    double *u = zeros((size_t)c->D), *h = zeros((size_t)c->layer.ffn), *f = zeros((size_t)c->D);
+    for (int t = 0; t < L; t++) {
+        double *row = x + (size_t)t * (size_t)c->D;
+        memcpy(u, row, (size_t)c->D * sizeof *u);
+        if (c->layer.norms == MB_NORM_BEFORE)
+            norm_row(c, p->norm_w, p->norm_b, row, u);
+        product(p->w1, p->b1, c->layer.ffn, c->D, u, h);
+        for (int i = 0; i < c->layer.ffn; i++)
+            h[i] = activation(c->layer.act, h[i]);
+        product(p->w2, p->b2, c->D, c->layer.ffn, h, f);
+        for (int i = 0; i < c->D; i++)
+            row[i] += f[i];
+        if (c->layer.norms == MB_NORM_AFTER)
+            norm_row(c, p->norm_w, p->norm_b, row, row);
+    }
+    free(u), free(h), free(f);
+}
+
+/* One layer: x (L,D) in place; out: what its mixer put out. */
+static void one_layer(const mb_config *c, const mb_params *p, int l, double *x, int L, double *out) {
+    const size_t n = (size_t)L * (size_t)c->D;
+    mixer(c, &p->layer[l], x, L, out);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (c->layer.bare ? 0 : x[i]) + out[i];
+    if (c->layer.norms == MB_NORM_AFTER)
+        norm_rows(c, p->layer[l].norm_w, p->layer[l].norm_b, x, L);
+    if (c->layer.ffn > 0 && l >= c->layer.ffn_from)
+        feed_forward(c, &p->layer[l].ffn, x, L);
+}
+
+/* One strand: x (L,D) becomes the stream that enters the layer, or what the mixer of the layer before put out. */
 static void strand(const mb_config *c, const mb_params *p, const int32_t *token, int L, int layer, int output,
                    double *x) {
     const size_t D = (size_t)c->D, n = (size_t)L * D;
+    const double scale = c->input.scale > 0 ? (double)c->input.scale : 1;
     double *out = zeros(n);
-    for (size_t i = 0; i < n; i++)
-        x[i] = (double)p->embedding[(size_t)token[i / D] * D + i % D];
-    for (int l = 0; l < layer; l++) {
-        mixer(c, &p->layer[l], x, L, out);
-        for (size_t i = 0; i < n; i++)
-            x[i] = (output && l == layer - 1 ? 0 : x[i]) + out[i];
+    for (size_t i = 0; i < n; i++) {
+        x[i] = scale * (double)p->embedding[(size_t)token[i / D] * D + i % D];
+        x[i] += c->input.positions > 0 ? (double)p->positions[i] : 0;
     }
+    if (c->input.norm)
+        norm_rows(c, p->norm_in_w, p->norm_in_b, x, L);
+    for (int l = 0; l < layer; l++)
+        one_layer(c, p, l, x, L, out);
+    if (output)
+        memcpy(x, out, n * sizeof *x);
     free(out);
 }
 
@@ -161,7 +216,7 @@ void naive_forward(const mb_config *c, const mb_params *p, const int32_t *token,
         free(reverse);
     }
     for (size_t h = 0; h < (c->rcps ? 2U : 1U); h++) {
-        if (layer == c->n_layer)
+        if (layer == c->n_layer && !c->no_final_norm)
             final_norm(c, p, half[h], length, h == 1);
         for (size_t t = 0; t < L; t++)
             memcpy(hidden + t * width + h * D, half[h] + t * D, D * sizeof *hidden);

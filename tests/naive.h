@@ -5,8 +5,8 @@
 #include "core/params.h"
 
 /* hidden: (length, width), the stream that enters `layer`, or with layer = n_layer the rows after the final norm; laid
- * out as core/forward.h says. logits: (length, V), NULL unless layer = n_layer. output = 1: what layer-1 adds to the
- * stream instead. */
+ * out as core/forward.h says. logits: (length, V), NULL unless layer = n_layer. output = 1: what the mixer of layer-1
+ * puts out instead. */
 void naive_forward(const mb_config *c, const mb_params *p, const int32_t *token, int length, int layer, int output,
                    double *hidden, double *logits);
 #endif

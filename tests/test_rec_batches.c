@@ -229,6 +229,7 @@ static void parts_are_the_step(void **state) {
         assert_int_equal(rec_batches_fill(b, 2, 0, 1, &whole, &error), MB_OK);
         for (int p = 0; p < parts; p++) {
             assert_int_equal(rec_batches_fill(b, 2, p, parts, &part, &error), MB_OK);
+            assert_int_equal(part.first_row, row);
             assert_memory_equal(part.token, whole.token + row, sizeof *part.token * (size_t)part.rows);
             assert_memory_equal(part.negative, whole.negative + t * 5,
                                 sizeof *part.negative * 5 * (size_t)part.targets);

@@ -24,10 +24,10 @@ static double directions(const floor_shape *s) {
     return s->bidirectional ? 2 : 1;
 }
 
-/* Weights of a layer's in_proj, out_proj and, per direction, x_proj, dt_proj. */
+/* Weights of a layer's in_proj, out_proj and, per direction, x_proj, dt_proj; of its feed-forward part. */
 static double layer_matrices(const floor_shape *s) {
     const double D = s->D, E = s->E, N = s->N, R = s->R;
-    return D * 2 * E + E * D + directions(s) * (E * (R + 2 * N) + R * E);
+    return D * 2 * E + E * D + directions(s) * (E * (R + 2 * N) + R * E) + 2 * D * s->F;
 }
 
 typedef struct parts { /* seconds per token, once through */

@@ -23,6 +23,7 @@ typedef struct floor_rates {
 
 typedef struct floor_shape {
     int D, E, N, R, K, V, n_layer;
+    int F;             /* inner width of each layer's feed-forward part; 0: none */
     int bidirectional; /* two directions in each layer, projections shared */
     int strands;       /* 2: reverse-complement equivariant, each token passes the stack twice */
     int last_logit;    /* the head runs once per sequence: not counted */

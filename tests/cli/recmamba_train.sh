@@ -6,7 +6,7 @@ need_program recmamba
 export OMP_WAIT_POLICY=passive
 log=recsys/data/ml-latest-small.csv.gz
 core=(--min-user 5 --min-item 5)
-train=("$bin/recmamba" train "$log" "${core[@]}" -m mamba:d16:n1:s4 --window 100 --batch 40 --evaluate-every 0.4 --save-every 0.2
+train=("$bin/recmamba" train "$log" "${core[@]}" -m mamba4rec:d16:n1:s4 --window 100 --batch 40 --evaluate-every 0.4 --save-every 0.2
     --log-every 1 -t 2 --quiet)
 twelve=(--steps 12)
 many=(--steps 5000 --patience 0) # never reached
@@ -29,7 +29,7 @@ check "a dry run" exits 0 "${train[@]}" "${twelve[@]}" -o "$tmp/whole" --dry-run
 check "tells sizes, steps, memory" test "$(grep -cE '^(model|log|split|epoch|step|memory|output) ' <<<"$out")" = 7
 check "and writes nothing" test ! -e "$tmp/whole"
 check "twelve steps" exits 0 "${train[@]}" "${twelve[@]}" -o "$tmp/whole"
-check "a table of validation and test, the model and three floors" test "$(grep -cE '^(Mamba|popularity|markov-1|item-knn) ' <<<"$out")" = 8
+check "a table of validation and test, the model and three floors" test "$(grep -cE '^(Mamba4Rec|popularity|markov-1|item-knn) ' <<<"$out")" = 8
 fingerprint=$(sed -n 's/^split //p' <<<"$out")
 run "$bin/recmamba" info "$log" "${core[@]}" --quiet
 check "the fingerprint is that of recmamba info" has "$out" "${fingerprint:-none}"
@@ -62,6 +62,15 @@ check "micro-batches, another schedule" exits 0 "${train[@]}" --steps 2 -o "$tmp
 check "a split by time" exits 0 "${train[@]}" --steps 2 -o "$tmp/time" --split time --valid-from 2015-01-01 --test-from 2016-01-01 --no-floors
 check "trained further, from its weights" exits 0 "${train[@]}" --steps 1 -m "$tmp/whole" -o "$tmp/further" --no-floors
 check "from its configuration, drawn afresh" exits 0 "${train[@]}" --steps 1 -m "$tmp/whole/config.json" -o "$tmp/fresh" --no-floors
+for model in mamba4rec-2:d16:s4 recmamba:d16:s4 mamba:d16:s4; do
+    check "-m $model" exits 0 "${train[@]}" --steps 2 -m $model -o "$tmp/$model" --no-floors
+done
+check "without dropout, Mamba's own start, a residual" exits 0 "${train[@]}" --steps 2 -o "$tmp/other" --dropout 0 --init mamba --residual always \
+    --no-floors
+check "parts of a step drop the same out" exits 0 "${train[@]}" --steps 1 -o "$tmp/parts" --micro-batches 4 --no-floors
+check "one part" exits 0 "${train[@]}" --steps 1 -o "$tmp/part" --no-floors
+loss() { sed -n 's/.*"train".*"loss": \([0-9.]*\).*/\1/p' "$1/metrics.jsonl"; }
+check "the same loss, to rounding" awk -v a="$(loss "$tmp/parts")" -v b="$(loss "$tmp/part")" 'BEGIN { exit !(a > 0 && (a - b) ^ 2 < 1e-10) }'
 check "patience ends it" exits 0 "${train[@]}" --steps 5000 --rate 0 --patience 2 -o "$tmp/patience" --no-floors
 check "after three evaluations" test "$(grep -c '"valid"' "$tmp/patience/metrics.jsonl")" = 3
 check "RecBole's rule counts equals as better" exits 75 "${train[@]}" --steps 5000 --rate 0 --patience 1 --early-stop recbole \
@@ -120,6 +129,8 @@ check "no output folder is wrong usage" exits 2 "${train[@]}" "${twelve[@]}"
 refused 2 "must be less than --window" -o "$tmp/refused" --overlap 100
 refused 2 "the softmax is over all items" -o "$tmp/refused" --negatives 5
 refused 2 "after a preset come" -o "$tmp/refused" -m mamba:q3
+refused 2 "is of mamba4rec" -o "$tmp/refused" -m mamba:d16 --residual always
+refused 2 "--window must be" -o "$tmp/refused" -m recmamba --window 0
 refused 74 "is no preset" -o "$tmp/refused" -m "$tmp/nowhere"
 refused 65 "another item set" -o "$tmp/refused" -m "$tmp/whole" --min-item 4
 refused 74 "has no items.txt" -o "$tmp/refused" -m genomics/models/multispecies
@@ -131,16 +142,16 @@ check "  it says so" has "$err" "nothing to learn from"
 check "-o that is a file" exits 2 "${train[@]}" "${twelve[@]}" -o "$tmp/file"
 
 # ---- it learns
-check "21 epochs of the excerpt" exits 0 "$bin/recmamba" train "$log" "${core[@]}" -m mamba:d32:n1:s8 --epochs 21 --batch-positions 1024 \
+check "21 epochs of the excerpt" exits 0 "$bin/recmamba" train "$log" "${core[@]}" -m mamba4rec:d32:s8 --epochs 21 --batch-positions 1024 \
     --rate 3e-3 --evaluate-every 3 --quiet -o "$tmp/learned"
 value() { sed -n "/^$1 /,/^$2/p" <<<"$out" | awk -v name="$3" -v c="$4" '$1 == name { print $(NF - 6 + c); exit }'; }
 more() { awk -v a="$1" -v b="$2" -v by="$3" 'BEGIN { exit !(a > by * b) }'; }
-check "validation NDCG@10 above popularity's" more "$(value valid test Mamba 2)" "$(value valid test popularity 2)" 1.2
+check "validation NDCG@10 above popularity's" more "$(value valid test Mamba4Rec 2)" "$(value valid test popularity 2)" 1.2
 if [ -e "$shared/data/recsys/ml-100k.inter.xz" ]; then
-    check "four epochs of ml-100k" exits 0 "$bin/recmamba" train "$shared/data/recsys/ml-100k.inter.xz" "${core[@]}" -m mamba:d32:n1:s16 \
+    check "four epochs of ml-100k" exits 0 "$bin/recmamba" train "$shared/data/recsys/ml-100k.inter.xz" "${core[@]}" -m mamba4rec:d32:s16 \
         --epochs 4 --batch-positions 2048 --rate 3e-3 --quiet -o "$tmp/ml100k"
     check "the floors are the published ones" test "$(value test none popularity 1) $(value test none markov-1 2)" = "0.0498 0.0559"
-    check "test NDCG@10 is twice popularity's" more "$(value test none Mamba 2)" "$(value test none popularity 2)" 2
+    check "test NDCG@10 is twice popularity's" more "$(value test none Mamba4Rec 2)" "$(value test none popularity 2)" 2
 else
     skip "no ml-100k in $shared"
 fi
