@@ -2,10 +2,12 @@
  * the figures go. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json_guard.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/page.h"
@@ -88,7 +90,8 @@ static const char DETAILS[] =
     "some query. The same numbers to the bit for any --threads, --memory and --score-memory.\n"
     "\n"
     "What was tested is named by the fingerprint of the split and the order of the events (--time-sort, --ties): "
-    "figures of other fingerprints are figures of other data sets, even under the same name.\n"
+    "figures of other fingerprints are figures of other data sets, even under the same name. A model that was trained by "
+    "another split is judged, but a warning says so: it may have learned what is tested.\n"
     "\n"
     "The floors, with numbers of training events only: pop ranks by popularity, equals by identifier. markov ranks what "
     "most often came right after the last item of the history, then by popularity. knn sums the cosines (items as sets "
@@ -241,6 +244,33 @@ static int set_up(job *j, mb_run *run, mb_err *e) {
     return rc;
 }
 
+/* Where the training kept its record: the fingerprint of the split it learned by, empty when that is not known. */
+static int read_training_split(job *j, mb_err *e) {
+    static const mb_json_limits limits = {.depth = 20, .parts = 100000};
+    char *path = mb_path_join(j->v->model, "run.json"), *text = NULL;
+    size_t n = 0;
+    json_t *record = NULL;
+    int rc = path ? MB_OK : mb_fail(e, MB_NOMEM, "no memory for a path");
+    mb_json_use_heap();
+    if (rc == MB_OK && mb_file_exists(path)) {
+        rc = mb_file_read_all(path, (size_t)16 << 20, &text, &n, e);
+        if (rc == MB_OK)
+            rc = mb_json_parse(&record, text, n, &limits, 0, path, 0, e);
+        const char *split = json_string_value(json_object_get(json_object_get(record, "notes"), "split"));
+        if (split && strlen(split) == sizeof j->found.trained - 1)
+            memcpy(j->found.trained, split, sizeof j->found.trained);
+    }
+    json_decref(record);
+    mb_free(text);
+    mb_free(path);
+    if (rc == MB_OK && !j->found.trained[0])
+        mb_warn("%s: does not say by what split it was trained, so it may know what is tested here", j->v->model);
+    else if (rc == MB_OK && strcmp(j->found.trained, j->split.fingerprint) != 0)
+        mb_warn("%s: was trained by another split (%.12s...) than is tested here (%.12s...): it may know the answers",
+                j->v->model, j->found.trained, j->split.fingerprint);
+    return rc;
+}
+
 static int open_model(job *j, mb_err *e) {
     const evaluate_values *v = j->v;
     const rec_model_options o = {.device = j->run->globals.device,
@@ -253,11 +283,11 @@ static int open_model(job *j, mb_err *e) {
     int rc = rec_model_open(&j->model, v->model, &o, e);
     if (rc == MB_OK)
         rc = rec_log_scorer_create(&j->scorer, j->model, j->log, e);
+    if (rc == MB_OK)
+        rc = read_training_split(j, e);
     if (rc != MB_OK)
         return rc;
     j->found.unknown = rec_log_scorer_unknown(j->scorer);
-    if (j->found.unknown == rec_log_view(j->log)->n_items)
-        return mb_fail(e, MB_FORMAT, "%s: knows none of the items of %s", v->model, j->run->args[0]);
     if (j->found.unknown > 0)
         mb_warn("%s: does not know %d of the %d items; they are never recommended, and count as missed", v->model,
                 j->found.unknown, rec_log_view(j->log)->n_items);
@@ -281,7 +311,7 @@ static int judge(job *j, const rec_scorer *s, double building, mb_err *e) {
 static int judge_floor(job *j, int kind, mb_err *e) {
     const rec_floor_options o = {.threads = (int)j->run->globals.threads,
                                  .k = (int)j->v->knn_k,
-                                 .half = j->v->knn_half,
+                                 .half = j->v->knn_half > 0 ? j->v->knn_half : INFINITY,
                                  .window = j->v->knn_window,
                                  .stop = mb_cli_stop()};
     rec_floor *f = NULL;
@@ -345,10 +375,10 @@ static int fill_provenance(const job *j, mb_provenance *p, mb_err *e) {
         rc = weights ? mb_provenance_file(p, "model", weights, e) : mb_fail(e, MB_NOMEM, "no memory for a path");
         mb_free(weights);
     }
-    if (rc == MB_OK && (mb_provenance_note(p, "fingerprint", j->split.fingerprint) != MB_OK ||
-                        mb_provenance_note(p, "recipe", rec_log_recipe(j->log)) != MB_OK ||
-                        mb_provenance_note(p, "items_digest", rec_log_items_digest(j->log)) != MB_OK ||
-                        note_times(j, p) != MB_OK))
+    if (rc == MB_OK &&
+        (mb_provenance_note(p, "fingerprint", j->split.fingerprint) != MB_OK ||
+         mb_provenance_note(p, "recipe", rec_log_recipe(j->log)) != MB_OK ||
+         mb_provenance_note(p, "items_digest", rec_log_items_digest(j->log)) != MB_OK || note_times(j, p) != MB_OK))
         rc = mb_fail(e, MB_NOMEM, "no memory for the record of the run");
     return rc;
 }

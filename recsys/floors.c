@@ -30,7 +30,8 @@ int rec_floor_create(rec_floor **out, rec_floor_kind kind, const rec_log *log, c
     rec_floor *f = mb_calloc(1, sizeof *f);
     if (!f)
         return mb_fail(e, MB_NOMEM, "no memory for a floor");
-    *f = (rec_floor){.kind = kind, .n_items = v->n_items, .half = o->half};
+    *f = (rec_floor){.kind = kind, .n_items = v->n_items};
+    f->half = o->half > 0 ? o->half : 1;
     f->threads = o->threads > 0 ? o->threads : 1;
     f->k = o->k > 0 ? o->k : 100;
     f->window = o->window > 0 ? o->window : 1000;

@@ -12,9 +12,9 @@
  *             Konstan and Riedl 2001; Deshpande and Karypis 2004); of each item i the k largest c_ij > 0 are kept
  *             (equals in popular order). score(j) = sum over the different items i of the history, of which j is a kept
  *             neighbour, of w_i c_ij with w_i = 2^(-(place of i)/half): the last item has place 0 by its latest event,
- *             the one before it 1, and so on; half = 0: all weigh 1, as in RecBole's ItemKNN. Equals, and then items
- *             with nothing, in popular order. A user counts with the latest `window` different items only, which keeps
- *             users with tens of thousands of events from costing the square of that.
+ *             the one before it 1, and so on; half infinite: all weigh 1, as in RecBole's ItemKNN. Equals, and then
+ * items with nothing, in popular order. A user counts with the latest `window` different items only, which keeps users
+ * with tens of thousands of events from costing the square of that.
  *
  * Memory: popularity 8 bytes an item; markov-1 also 4 bytes for each different transition; item-knn also 8 bytes for
  * each kept neighbour. Refused: more than 2^23 items, which single-precision scores cannot put in order. */
@@ -29,7 +29,7 @@ typedef enum rec_floor_kind { REC_FLOOR_POPULARITY, REC_FLOOR_MARKOV, REC_FLOOR_
 typedef struct rec_floor_options {
     int threads;            /* of building and scoring; 0 is taken as 1 */
     int k;                  /* item-knn; 0 is taken as 100 */
-    double half;            /* item-knn: items until a weight is halved */
+    double half;            /* item-knn: items until a weight is halved; 0 is taken as 1, INFINITY: all weigh 1 */
     int64_t window;         /* item-knn; 0 is taken as 1000 */
     const atomic_int *stop; /* MB_STOPPED while building */
 } rec_floor_options;

@@ -211,7 +211,7 @@ static void score_one(const rec_floor *f, const rec_query *q, int64_t stamp, sum
     const int64_t n = latest(f, q->item, q->n, s->mark, stamp, s->recent);
     rec_heap hits = {s->hit, 0, f->n_items};
     for (int64_t i = 0; i < n; i++) {
-        const double weight = f->half > 0 ? exp2(-(double)i / f->half) : 1;
+        const double weight = exp2(-(double)i / f->half);
         if (weight < 1e-200) /* sums of what follows are zero: an item could not be told from one never met */
             break;
         for (int64_t j = f->row[s->recent[i]]; j < f->row[s->recent[i] + 1]; j++) {

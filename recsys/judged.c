@@ -224,11 +224,12 @@ static json_t *judgement_json(const rec_judgement *j) {
     for (int i = 0; i < j->n; i++)
         json_array_append_new(scorers, scorer_json(j, &j->of[i]));
     json_t *all = json_pack(
-        "{s:s?, s:{s:i, s:i, s:I, s:o?}, s:{s:s, s:s, s:I, s:I, s:I}, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:o}",
-        "model", j->model, "log", "users", v->n_users, "items", v->n_items, "events", (json_int_t)v->n_events, "recipe",
-        recipe, "split", "rule", REC_SPLIT_NAME[j->split->rule], "fingerprint", j->split->fingerprint, "training",
-        (json_int_t)j->split->train, "validation", (json_int_t)j->split->valid, "test", (json_int_t)j->split->test,
-        "part", j->o->part == REC_PART_VALID ? "valid" : "test", "ask", j->o->ask == REC_ASK_SETS ? "sets" : "events",
+        "{s:s?, s:s?, s:{s:i, s:i, s:I, s:o?}, s:{s:s, s:s, s:I, s:I, s:I}, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i, s:o}",
+        "model", j->model, "model_split", j->trained[0] ? j->trained : NULL, "log", "users", v->n_users, "items",
+        v->n_items, "events", (json_int_t)v->n_events, "recipe", recipe, "split", "rule",
+        REC_SPLIT_NAME[j->split->rule], "fingerprint", j->split->fingerprint, "training", (json_int_t)j->split->train,
+        "validation", (json_int_t)j->split->valid, "test", (json_int_t)j->split->test, "part",
+        j->o->part == REC_PART_VALID ? "valid" : "test", "ask", j->o->ask == REC_ASK_SETS ? "sets" : "events",
         "mean_over", j->o->over_queries ? "queries" : "users", "candidates", j->candidates, "users",
         (json_int_t)x->users, "queries", (json_int_t)x->queries, "targets", (json_int_t)x->targets, "skipped",
         (json_int_t)x->skipped, "unknown_items", (int)j->unknown, "scorers", scorers);

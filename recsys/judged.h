@@ -24,6 +24,7 @@ typedef struct rec_judgement {
     rec_figure *over; /* (columns) the model less the best floor of each figure; NULL: not both there */
     int *best;        /* (columns) which floor that is */
     int metric[REC_METRICS], n_metrics; /* to show */
+    char trained[65];                   /* fingerprint of the split the model was trained by; empty: not known */
     int32_t unknown;                    /* items of the log that the model does not know */
 } rec_judgement;
 

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/mem.h"
 #include "core/page.h"
@@ -18,7 +19,12 @@ static void put_facts(mb_page *p, const rec_judgement *j) {
     mb_page_fact(p, "log", "%s", j->input);
     if (j->model)
         mb_page_fact(p, "model", "%s", j->model);
-    mb_page_fact(p, "users, items, events", "%d, %d, %" PRId64, v->n_users, v->n_items, v->n_events);
+    if (j->model)
+        mb_page_fact(p, "trained by the split", "%s",
+                     !j->trained[0]                                   ? "not known"
+                     : strcmp(j->trained, j->split->fingerprint) == 0 ? "that is tested here"
+                                                                      : j->trained);
+    mb_page_fact(p, "size", "%d users, %d items, %" PRId64 " events", v->n_users, v->n_items, v->n_events);
     mb_page_fact(p, "split", "%s: %" PRId64 " training, %" PRId64 " validation, %" PRId64 " test events",
                  REC_SPLIT_NAME[j->split->rule], j->split->train, j->split->valid, j->split->test);
     mb_page_fact(p, "fingerprint of the split", "%s", j->split->fingerprint);

@@ -101,7 +101,7 @@ static void by_hand(void **state) {
     /* 10 then b: b weighs 1, 10 half: a .707 + .25, 9 the same, 10 .707, b .354 */
     assert_string_equal(order_of(l, knn, "10 b"), "a 9 10 b c d");
     /* a then 9, alike: b 1.414, 10 1, a and 9 .5 each */
-    rec_floor *flat = floor_of(REC_FLOOR_KNN, l, &s, (rec_floor_options){.half = 0});
+    rec_floor *flat = floor_of(REC_FLOOR_KNN, l, &s, (rec_floor_options){.half = INFINITY});
     assert_string_equal(order_of(l, flat, "a 9"), "b 10 a 9 c d");
     /* one neighbour each: 10 b, 9 b, a b, b a (the most popular of equals) */
     rec_floor *nearest = floor_of(REC_FLOOR_KNN, l, &s, (rec_floor_options){.k = 1});
@@ -204,7 +204,8 @@ static void as_counted(void **state) {
         const int k = half == 2 ? 5 : 100;
         count(l, &s, k, &t);
         rec_floor *markov = floor_of(REC_FLOOR_MARKOV, l, &s, (rec_floor_options){0});
-        rec_floor *knn = floor_of(REC_FLOOR_KNN, l, &s, (rec_floor_options){.half = half, .k = k, .threads = 3});
+        rec_floor *knn =
+            floor_of(REC_FLOOR_KNN, l, &s, (rec_floor_options){.half = half ? half : INFINITY, .k = k, .threads = 3});
         const rec_scorer m = rec_floor_scorer(markov), n = rec_floor_scorer(knn);
         for (int32_t u = 0; u < USERS; u++) {
             const rec_query q = {.item = v->item + v->user_at[u], .n = s.test_at[u] - v->user_at[u]};
