@@ -36,6 +36,7 @@ struct mb_gradient {
     int given;           /* it gave rows, not tokens */
     mb_rows_table rows;
     mb_arena arena;
+    mb_arena lent; /* to objectives */
     layout at;
     int slots;
     float *carry[2]; /* (blocks, lanes, carry floats): [turn] read by the batch at hand, the other written */
@@ -110,6 +111,7 @@ void mb_gradient_destroy(mb_gradient *g) {
     if (!g)
         return;
     mb_arena_destroy(&g->arena);
+    mb_arena_destroy(&g->lent);
     mb_rows_table_free(&g->rows);
     mb_params_free(g->sums);
     mb_model_destroy(g->m);
@@ -234,6 +236,18 @@ static int reserve(mb_gradient *g, mb_err *e) {
     g->slots = plan.kept_layers;
     for (int i = 0; i < g->m->blocks; i++)
         g->holder[i] = -1;
+    return MB_OK;
+}
+
+int mb_gradient_borrow(mb_gradient *g, size_t bytes, mb_arena *out, mb_err *e) {
+    if (bytes > g->lent.cap) {
+        mb_arena_destroy(&g->lent);
+        int rc = mb_arena_create(&g->lent, bytes, e);
+        if (rc != MB_OK)
+            return rc;
+    }
+    *out = g->lent;
+    out->used = 0;
     return MB_OK;
 }
 
