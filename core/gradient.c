@@ -35,7 +35,8 @@ struct mb_gradient {
     mb_dropout dropout;  /* of the batch at hand */
     int given;           /* it gave rows, not tokens */
     mb_rows_table rows;
-    mb_arena arena, room;
+    mb_arena arena;
+    mb_arena lent; /* to objectives */
     layout at;
     int slots;
     float *carry[2]; /* (blocks, lanes, carry floats): [turn] read by the batch at hand, the other written */
@@ -110,7 +111,7 @@ void mb_gradient_destroy(mb_gradient *g) {
     if (!g)
         return;
     mb_arena_destroy(&g->arena);
-    mb_arena_destroy(&g->room);
+    mb_arena_destroy(&g->lent);
     mb_rows_table_free(&g->rows);
     mb_params_free(g->sums);
     mb_model_destroy(g->m);
@@ -240,6 +241,18 @@ static int reserve(mb_gradient *g, mb_err *e) {
     g->slots = plan.kept_layers;
     for (int i = 0; i < g->m->blocks; i++)
         g->holder[i] = -1;
+    return MB_OK;
+}
+
+int mb_gradient_borrow(mb_gradient *g, size_t bytes, mb_arena *out, mb_err *e) {
+    if (bytes > g->lent.cap) {
+        mb_arena_destroy(&g->lent);
+        int rc = mb_arena_create(&g->lent, bytes, e);
+        if (rc != MB_OK)
+            return rc;
+    }
+    *out = g->lent;
+    out->used = 0;
     return MB_OK;
 }
 
@@ -753,15 +766,6 @@ const float *mb_gradient_hidden(const mb_gradient *g) {
 
 float *mb_gradient_d_hidden(mb_gradient *g) {
     return g->at.d_u;
-}
-
-void *mb_gradient_room(mb_gradient *g, size_t bytes, mb_err *e) {
-    if (bytes > g->room.cap) {
-        mb_arena_destroy(&g->room);
-        if (mb_arena_create(&g->room, bytes, e) != MB_OK)
-            return NULL;
-    }
-    return g->room.base;
 }
 
 const float *mb_gradient_d_input(const mb_gradient *g) {

@@ -83,9 +83,9 @@ int mb_gradient_strands(const mb_gradient *g); /* lanes of a sequence */
 /* After backward: dLoss/d input rows, (rows,D): of batch.row, or of scale E[token]; until the next batch. */
 const float *mb_gradient_d_input(const mb_gradient *g);
 
-/* Memory for an objective's own use, which stays with g from batch to batch: fresh pages for every step would cost more
- * than some objectives do. Its contents are anything; valid until the next call. */
-void *mb_gradient_room(mb_gradient *g, size_t bytes, mb_err *e) MB_MUST_USE;
+/* Memory for objectives, kept from batch to batch (making it anew would clear it anew): at least `bytes` to carve, of
+ * any contents; until the next call. */
+int mb_gradient_borrow(mb_gradient *g, size_t bytes, mb_arena *out, mb_err *e) MB_MUST_USE;
 
 /* Runs items 0..n-1 on the workers, in any order; ends with the error of the first item that failed. */
 typedef int mb_gradient_item(void *user, int item, const mbk_ctx *ctx);

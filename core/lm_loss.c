@@ -34,7 +34,6 @@ typedef struct panel {
     double *loss;      /* (most * T) */
     uint8_t *hit;      /* (most * T) */
     float *complement; /* (V,D) gradient of the folded copy of the head; RC-equivariant models */
-    mb_arena arena;
 } panel;
 
 static void carve(panel *p, mb_arena *a) {
@@ -64,12 +63,15 @@ static int open_panel(panel *p, mb_gradient *g, const mb_lm_targets *t, int with
     }
     const int fit = PANEL_FLOATS / (p->V + 3 * p->D) / m->tile;
     p->most = fit < 1 ? 1 : fit > PANEL_TILES ? PANEL_TILES : fit;
-    mb_arena measured = {0};
-    carve(p, &measured);
-    int rc = mb_arena_create(&p->arena, measured.used, e);
-    if (rc == MB_OK)
-        carve(p, &p->arena);
-    return rc;
+    mb_arena memory = {0};
+    carve(p, &memory);
+    int rc = mb_gradient_borrow(g, memory.used, &memory, e);
+    if (rc != MB_OK)
+        return rc;
+    carve(p, &memory);
+    if (p->complement)
+        memset(p->complement, 0, (size_t)p->V * (size_t)p->D * sizeof *p->complement);
+    return MB_OK;
 }
 
 /* ---- a tile ---------------------------------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ static void turn(int strand, const float *from, float *to, size_t n) {
             to[i] = from[n - 1 - i];
 }
 
-static int back_tile(const panel *p, const panel_tile *t, const mbk_ctx *ctx) {
+static int back_rows(const panel *p, const panel_tile *t, const mbk_ctx *ctx) {
     const size_t D = (size_t)p->D, n = (size_t)t->rows * D, at = (size_t)t->at;
     int rc = MB_OK;
     for (int s = 0; s < p->strands && rc == MB_OK; s++) {
@@ -102,9 +104,7 @@ static int back_tile(const panel *p, const panel_tile *t, const mbk_ctx *ctx) {
     return rc;
 }
 
-static int run_tile(void *user, int i, const mbk_ctx *ctx) {
-    const panel *p = user;
-    const panel_tile *t = &p->tile[i];
+static int run_rows(const panel *p, const panel_tile *t, const mbk_ctx *ctx) {
     const size_t D = (size_t)p->D, V = (size_t)p->V, at = (size_t)t->at;
     int rc = MB_OK;
     for (int s = 0; s < p->strands && rc == MB_OK; s++) {
@@ -125,7 +125,32 @@ static int run_tile(void *user, int i, const mbk_ctx *ctx) {
                            .hit = p->hit + at};
     if (rc == MB_OK)
         rc = p->m->ops->xent(ctx, &loss);
-    return rc == MB_OK && p->with_gradient ? back_tile(p, t, ctx) : rc;
+    return rc == MB_OK && p->with_gradient ? back_rows(p, t, ctx) : rc;
+}
+
+/* Rows of a tile that go through head, cross-entropy and back at a time: the logits of a narrow head (Kin small) are
+ * larger than its weights, and swept some eight times; so many rows stay in L2 that both weigh the same. The bits of a
+ * row do not depend on it. */
+static int rows_at_a_time(const panel *p) {
+    enum { NEAR = 1 << 16, LEAST = 32 }; /* floats of logits that need no cutting */
+    const int tile = p->m->tile, even = p->D > LEAST ? p->D : LEAST;
+    return (int64_t)tile * p->V <= NEAR || even > tile ? tile : even;
+}
+
+static int run_tile(void *user, int i, const mbk_ctx *ctx) {
+    const panel *p = user;
+    const panel_tile *t = &p->tile[i];
+    const int most = rows_at_a_time(p);
+    int rc = MB_OK;
+    for (int from = 0; from < t->rows && rc == MB_OK; from += most) {
+        panel_tile part = *t;
+        part.rows = t->rows - from < most ? t->rows - from : most;
+        part.from += from;
+        part.token += from;
+        part.at += from;
+        rc = run_rows(p, &part, ctx);
+    }
+    return rc;
 }
 
 /* ---- the head's gradient --------------------------------------------------------------------------------------------
@@ -218,6 +243,5 @@ int mb_lm_loss(mb_gradient *g, const mb_lm_targets *t, int with_gradient, mb_lm_
         rc = run_panels(&p, r, e);
     if (rc == MB_OK && with_gradient && p.complement)
         unfold(&p);
-    mb_arena_destroy(&p.arena);
     return rc;
 }

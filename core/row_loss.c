@@ -46,11 +46,10 @@ static int open_panel(panel *p, mb_gradient *g, const mb_row_targets *t, int wit
     p->most = p->most < 1 ? 1 : p->most < t->n ? p->most : t->n;
     mb_arena a = {0};
     carve(p, &a);
-    a = (mb_arena){.base = mb_gradient_room(g, a.used, e), .cap = a.used};
-    if (!a.base)
-        return e ? e->status : MB_NOMEM;
-    carve(p, &a);
-    return MB_OK;
+    int rc = mb_gradient_borrow(g, a.used, &a, e);
+    if (rc == MB_OK)
+        carve(p, &a);
+    return rc;
 }
 
 /* ---- the loss of a row ----------------------------------------------------------------------------------------------

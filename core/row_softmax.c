@@ -46,11 +46,10 @@ static int open_panel(panel *p, mb_gradient *g, const mb_row_targets *t, int wit
     p->most = (fit < tiles ? fit : tiles) * p->T;
     mb_arena a = {0};
     carve(p, &a);
-    a = (mb_arena){.base = mb_gradient_room(g, a.used, e), .cap = a.used};
-    if (!a.base)
-        return e ? e->status : MB_NOMEM;
-    carve(p, &a);
-    return MB_OK;
+    int rc = mb_gradient_borrow(g, a.used, &a, e);
+    if (rc == MB_OK)
+        carve(p, &a);
+    return rc;
 }
 
 static int back_tile(const panel *p, size_t at, int rows, const mbk_ctx *ctx) {

@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "core/mem.h"
+#include "core/params_table.h"
 #include "genomics/certify.h"
 #include "genomics/commands.h"
 #include "genomics/estimate.h"
@@ -69,19 +70,29 @@ static const char DETAILS[] =
     "  dna-mamba info genomics/models/multispecies --length 250M --memory 8G\n"
     "  dna-mamba info genomics/models/multispecies --certify --json";
 
-typedef struct parts { /* distinct parameters */
+typedef struct parts { /* distinct parameters; mixers: all of the layers but their norms */
     int64_t embedding, norms, mixers, head;
 } parts;
 
+static int count_one(void *user, const mb_param *p) {
+    parts *n = user;
+    if (p->alias_of >= 0)
+        return MB_OK;
+    if (strstr(p->name, "norm") || strstr(p->name, "Norm"))
+        n->norms += p->count;
+    else if (p->layer >= 0)
+        n->mixers += p->count;
+    else if (strstr(p->name, "lm_head"))
+        n->head += p->count;
+    else
+        n->embedding += p->count;
+    return MB_OK;
+}
+
 static parts count_parts(const mb_config *c) {
-    const int64_t D = c->D, E = c->E, N = c->N, K = c->K, R = c->R;
-    const int64_t bias = c->norm == MBK_NORM_LAYER, directions = c->bidirectional == MB_BIDIR_NONE ? 1 : 2;
-    const int64_t projections = 2 * E * D + D * E + (c->proj_bias ? 2 * E + D : 0);
-    const int64_t own = E * K + (c->conv_bias ? E : 0) + (R + 2 * N) * E + E * R + E + E * N + E;
-    return (parts){.embedding = (int64_t)c->V * D,
-                   .norms = (c->n_layer + 1) * D * (1 + bias),
-                   .mixers = c->n_layer * (directions * own + (c->tied_directions ? 1 : directions) * projections),
-                   .head = c->has_head && !c->tied_head ? (int64_t)c->V * D : 0};
+    parts n = {0};
+    (void)mb_params_walk(c, count_one, &n);
+    return n;
 }
 
 typedef struct facts {

@@ -75,12 +75,12 @@ static int take_line(block *b, int i, int *missing, mb_err *e) {
     *missing = text == NULL;
     if (rc != MB_OK || !text)
         return rc;
-    if (n > b->room[i]) {
-        char *more = mb_realloc(b->text[i], n);
+    if (n >= b->room[i]) { /* one byte at the least, so that empty lines have a place too */
+        char *more = mb_realloc(b->text[i], n + 1);
         if (!more)
             return mb_fail(e, MB_NOMEM, "%s:%" PRId64 ": no memory for a line of %zu bytes", b->t->name, b->t->line, n);
         b->text[i] = more;
-        b->room[i] = n;
+        b->room[i] = n + 1;
     }
     while (n && (text[n - 1] == ',' || is_blank(text[n - 1]))) /* some writers end each number by a comma */
         n--;
