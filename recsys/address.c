@@ -88,7 +88,7 @@ static int clear_way(const rec_address *a, mb_err *e) {
 }
 
 static void describe(int fd, const rec_address *a, char text[128]) {
-    struct sockaddr_storage got;
+    struct sockaddr_storage got = {0};
     socklen_t n = sizeof got;
     char host[INET6_ADDRSTRLEN] = "?";
     if (*a->path) {

@@ -309,7 +309,7 @@ static call *next_calls(server *s, int *requests) {
     struct timespec until;
     *requests = 0;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 200 * 1000 * 1000;
+    until.tv_nsec += 200000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&s->lock);

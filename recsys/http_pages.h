@@ -24,5 +24,5 @@ void rec_http_count_time(rec_http_shown *s, double seconds);
 int rec_http_health(rec_buffer *t, const rec_http_shown *s);
 void rec_http_metrics(rec_buffer *t, const rec_http_shown *s, const rec_http_counts *c);
 /* The k items whose vectors have the largest cosine with the item's. */
-int rec_http_similar(rec_buffer *t, const rec_model *m, rec_id item, int k);
+int rec_http_similar(rec_buffer *t, const rec_model *m, rec_id id, int k);
 #endif

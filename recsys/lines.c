@@ -277,16 +277,16 @@ static void wait_and_read(server *s, int stopping) {
         const client *c = s->client[i];
         const int in = !stopping && wants_input(s, c);
         s->poll[i] = (struct pollfd){.fd = in ? c->in : -1, .events = POLLIN};
-        s->poll[s->n + i] = (struct pollfd){.fd = waiting(c) ? c->out : -1, .events = POLLOUT};
+        s->poll[(size_t)s->n + (size_t)i] = (struct pollfd){.fd = waiting(c) ? c->out : -1, .events = POLLOUT};
     }
-    s->poll[2 * s->n] = (struct pollfd){.fd = takes ? s->o->listener : -1, .events = POLLIN};
+    s->poll[2 * (size_t)s->n] = (struct pollfd){.fd = takes ? s->o->listener : -1, .events = POLLIN};
     const int n = s->n;
     if (poll(s->poll, (nfds_t)(2 * n + 1), ready ? 0 : TICK) <= 0)
         return;
     for (int i = 0; i < n; i++)
         if (s->poll[i].fd >= 0 && s->poll[i].revents)
             read_some(s->client[i]);
-    if (s->poll[2 * n].revents)
+    if (s->poll[2 * (size_t)n].revents)
         accept_clients(s);
 }
 
