@@ -2,8 +2,9 @@
  * built with CUDA starts on a machine without it; only a product on a GPU then fails, with its name.
  *
  * A method is asked for once for each shape of weights (for M_typical rows) and kept: no split of K and no workspace,
- * so the bits are the same every time, and of a row for every M. What the library has no method for goes to the house's
- * own kernel (gemm_tiles.cu). Row-major matrices are its column-major ones turned: C^T = B^T A^T. */
+ * so the bits are the same every time, and of a row for every M that the method takes. What the library has no method
+ * for goes to the house's own kernel (gemm_tiles.cu). Row-major matrices are its column-major ones turned: C^T = B^T
+ * A^T. */
 #include <cublasLt.h>
 #include <dlfcn.h>
 #include <stdlib.h>

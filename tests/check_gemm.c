@@ -242,6 +242,9 @@ static void handle_bytes(check *c) {
     check_true(c, mbk_linear_bytes_cpu(&spec) >= weights * 4, "bf16: the packed weights and the rows");
     check_true(c, mbk_linear_bytes_cpu(&spec) < weights * 7, "bf16: not much more");
     check_true(c, strlen(mbk_linear_library()) > 20, "the library is named");
+    mbk_linear *none = NULL;
+    spec.precision = MBK_TF32;
+    check_true(c, mbk_linear_create_cpu(&none, &spec) == MB_NOTSUP && !none, "no TF32 on a processor");
     check_end(c);
     check_release(c);
 }
