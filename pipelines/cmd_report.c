@@ -208,9 +208,9 @@ static int run_report(mb_run *run, mb_err *e) {
         rc = mb_fail(e, MB_NOTFOUND, "%s is not there: nothing has run yet", o.p.output);
     if (rc == MB_OK && !(path = v->output ? mb_strdup(v->output) : pipe_output_path(&o.p, "report.html")))
         rc = mb_fail(e, MB_NOMEM, "no memory for a path");
-    if (rc == MB_OK)
-        rc = write_page(&o.p, run, path, e);
-    if (rc == MB_OK)
+    if (rc == MB_OK && run->globals.dry_run)
+        printf("%s (dry run: not written)\n", path);
+    else if (rc == MB_OK && (rc = write_page(&o.p, run, path, e)) == MB_OK)
         mb_info("%s", path);
     mb_free(path);
     pipe_verb_close(&o);

@@ -25,7 +25,8 @@ static const mb_option OPTIONS[] = {{.key = "output",
                                     {0}};
 #undef V
 
-static int write_text(const pipe_text *t, const char *output, int overwrite, mb_err *e) {
+static int write_text(const pipe_text *t, const mb_run *run, int overwrite, mb_err *e) {
+    const char *output = ((const schema_values *)run->values)->output;
     int rc = pipe_text_end(t, e);
     if (rc != MB_OK)
         return rc;
@@ -35,6 +36,10 @@ static int write_text(const pipe_text *t, const char *output, int overwrite, mb_
     }
     if (!overwrite && mb_file_exists(output))
         return mb_fail(e, MB_FAIL, "%s is already there; choose another name or remove it", output);
+    if (run->globals.dry_run) {
+        printf("%s: %zu bytes (dry run: not written)\n", output, t->n);
+        return MB_OK;
+    }
     return pipe_text_write(t, output, e);
 }
 
@@ -66,7 +71,7 @@ static int run_schema(mb_run *run, mb_err *e) {
         rc = mb_fail(e, MB_NOTFOUND, "no program of the steps is there");
     if (rc == MB_OK) {
         pipe_schema_text(program, n, &t);
-        rc = write_text(&t, v->output, 1, e);
+        rc = write_text(&t, run, 1, e);
     }
     pipe_text_free(&t);
     pipe_programs_free(&all);
@@ -128,7 +133,7 @@ static int run_init(mb_run *run, mb_err *e) {
         if (strrchr(stem, '.') > stem)
             *strrchr(stem, '.') = '\0';
         pipe_starter_text(verb, run->nargs - 1, stem, &t);
-        rc = write_text(&t, v->output, 0, e);
+        rc = write_text(&t, run, 0, e);
     }
     pipe_text_free(&t);
     pipe_programs_free(&all);
