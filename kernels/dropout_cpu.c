@@ -11,41 +11,49 @@ enum { ROUNDS = 10, BLOCK = 128, SIDE = 16 };
 
 typedef uint32_t vu __attribute__((vector_size(VBYTES)));
 
-/* The 64-bit products of every lane and m. */
-VINLINE void v_mul_wide(vu a, uint32_t m, vu *low, vu *high) {
+typedef struct wide { /* halves of 64-bit products */
+    vu low, high;
+} wide;
+
+/* The products of every lane and m. */
+VINLINE wide v_mul_wide(vu a, uint32_t m) {
+    wide w = {{0}, {0}};
 #if defined(MBK_ISA_avx512)
     const __m512i f = _mm512_set1_epi32((int)m), even = _mm512_mul_epu32((__m512i)a, f),
                   odd = _mm512_mul_epu32(_mm512_srli_epi64((__m512i)a, 32), f);
-    *low = (vu)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-    *high = (vu)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+    w.low = (vu)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+    w.high = (vu)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
 #elif defined(MBK_ISA_avx2)
     const __m256i f = _mm256_set1_epi32((int)m), even = _mm256_mul_epu32((__m256i)a, f),
                   odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)a, 32), f);
-    *low = (vu)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
-    *high = (vu)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    w.low = (vu)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+    w.high = (vu)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
 #else
+    uint32_t lane[VLANES], low[VLANES], high[VLANES];
+    memcpy(lane, &a, sizeof a);
     for (int i = 0; i < VLANES; i++) {
-        const uint64_t p = (uint64_t)a[i] * m;
-        (*low)[i] = (uint32_t)p;
-        (*high)[i] = (uint32_t)(p >> 32);
+        const uint64_t p = (uint64_t)lane[i] * m;
+        low[i] = (uint32_t)p;
+        high[i] = (uint32_t)(p >> 32);
     }
+    memcpy(&w.low, low, sizeof w.low);
+    memcpy(&w.high, high, sizeof w.high);
 #endif
+    return w;
 }
 
 /* Words of the blocks of VLANES counters n, n+1, ...; they lie within 16, so the upper half is the same for all. */
 VINLINE void blocks_of(const mbk_dropout *a, uint64_t n, vu word[4]) {
-    vu c0, c1 = (vu){0} + (uint32_t)(n >> 32), c2 = (vu){0} + a->site, c3 = (vu){0};
+    vu c0 = {0}, c1 = (vu){0} + (uint32_t)(n >> 32), c2 = (vu){0} + a->site, c3 = (vu){0};
     uint32_t k0 = a->key[0], k1 = a->key[1];
     for (int i = 0; i < VLANES; i++)
         c0[i] = (uint32_t)n + (uint32_t)i;
     for (int r = 0; r < ROUNDS; r++, k0 += 0x9E3779B9U, k1 += 0xBB67AE85U) {
-        vu a_low, a_high, b_low, b_high;
-        v_mul_wide(c0, 0xD2511F53U, &a_low, &a_high);
-        v_mul_wide(c2, 0xCD9E8D57U, &b_low, &b_high);
-        c0 = b_high ^ c1 ^ k0;
-        c1 = b_low;
-        c2 = a_high ^ c3 ^ k1;
-        c3 = a_low;
+        const wide p = v_mul_wide(c0, 0xD2511F53U), q = v_mul_wide(c2, 0xCD9E8D57U);
+        c0 = q.high ^ c1 ^ k0;
+        c1 = q.low;
+        c2 = p.high ^ c3 ^ k1;
+        c3 = p.low;
     }
     word[0] = c0;
     word[1] = c1;
