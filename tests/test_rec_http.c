@@ -199,7 +199,7 @@ static void under_load(void **state) {
     assert_int_equal(rc, MB_OK);
     int64_t all = 0;
     for (int i = 0; i < CLIENTS; i++) {
-        char user[8];
+        char user[16];
         snprintf(user, sizeof user, "c%d", i);
         const int64_t events = events_of(user);
         assert_int_equal(events, atomic_load(&answered[i]));
