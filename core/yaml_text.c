@@ -287,8 +287,8 @@ int mb_yaml_substitute(mb_yaml *y, mb_yaml_node *node, mb_err *e) {
         node->substituted = 1;
         return MB_OK;
     }
-    size_t n = rc == MB_OK ? strlen(text) : 0;
-    char *kept = rc == MB_OK ? mb_yaml_take(y, n + 1) : NULL;
+    size_t n = rc == MB_OK && text ? strlen(text) : 0;
+    char *kept = rc == MB_OK && text ? mb_yaml_take(y, n + 1) : NULL;
     if (kept)
         memcpy(kept, text, n + 1);
     mb_free(text);

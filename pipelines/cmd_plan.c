@@ -29,7 +29,7 @@ static const char DETAILS[] =
 static int print_plan(const pipe_opened *o, mb_err *e) {
     const pipeline *p = &o->p;
     char *will_run = mb_calloc((size_t)p->n + 1, 1);
-    int rc = will_run ? MB_OK : mb_fail(e, MB_NOMEM, "out of memory for %d steps", p->n), count = 0;
+    int rc = will_run ? MB_OK : mb_fail(e, MB_NOMEM, "out of memory for %d steps", p->n);
     if (rc == MB_OK)
         printf("state\tstep\tcommand\twhy\tafter\n");
     for (int k = 0; rc == MB_OK && k < p->n; k++) {
@@ -39,7 +39,6 @@ static int print_plan(const pipe_opened *o, mb_err *e) {
         if ((rc = pipe_judge(p, i, o->digests, will_run, &v, e)) != MB_OK)
             break;
         will_run[i] = v.status != PIPE_UP_TO_DATE;
-        count += will_run[i];
         printf("%s\t%s\t%s %s\t%s\t", pipe_status_words[v.status], s->name, s->verb->program->name, s->verb->name,
                *v.why ? v.why : "-");
         for (int m = 0; m < s->n_needs; m++)

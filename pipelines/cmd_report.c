@@ -178,7 +178,7 @@ static int add_step(mb_page *page, const pipeline *p, const pipe_step *s, int64_
 
 static int write_page(const pipeline *p, const mb_run *run, const char *path, mb_err *e) {
     const report_values *v = run->values;
-    char *lock = pipe_output_path(p, "lock"), owner[400];
+    char *lock = pipe_output_path(p, "lock"), owner[400] = "";
     mb_page *page = NULL;
     mb_provenance *record = NULL;
     int rc = lock ? mb_page_create(&page, p->name, e) : mb_fail(e, MB_NOMEM, "no memory for a path");

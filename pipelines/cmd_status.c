@@ -43,7 +43,7 @@ static int print_step(const pipeline *p, const pipe_step *s, int busy, int *coun
 }
 
 static int print_status(const pipeline *p, mb_err *e) {
-    char *lock = pipe_output_path(p, "lock"), owner[400];
+    char *lock = pipe_output_path(p, "lock"), owner[400] = "";
     int count[6] = {0}, rc = lock ? MB_OK : mb_fail(e, MB_NOMEM, "out of memory for a path");
     if (rc == MB_OK) {
         pipe_lock_owner(lock, owner);

@@ -123,7 +123,7 @@ static void unknown(pipeline *p, const pipe_pair *pair, const char *section, con
                     const char *const *other, int n_other) {
     const char *name[64];
     int n = 0;
-    for (; table[n].key && n < 48; n++)
+    for (; n < 48 && table[n].key; n++)
         name[n] = table[n].key;
     for (int i = 0; i < n_other && n < 64; i++)
         name[n++] = other[i];
