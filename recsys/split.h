@@ -42,23 +42,17 @@ typedef struct rec_split_options {
 int rec_split_make(rec_split *out, const rec_log *l, const rec_split_options *o, double time_scale,
                    mb_err *e) MB_MUST_USE;
 
+#define REC_SPLIT_OPTION(S, F, NAME, ...)                                                                              \
+    { .key = #NAME, .offset = offsetof(S, F.NAME), __VA_ARGS__ }
 #define REC_SPLIT_OPTIONS(S, F)                                                                                        \
-    {.key = "split",                                                                                                   \
-     .type = MB_OPT_CHOICE,                                                                                            \
-     .offset = offsetof(S, F.split),                                                                                   \
-     .def = "auto",                                                                                                    \
-     .choices = REC_SPLIT_CHOICES,                                                                                     \
-     .help = "leave_one_out: each user's last event is the test, the last but one validation, as in RecBole. time: "   \
-             "events from --valid-from and --test-from on. given: as --valid, --test or a split column of the input "  \
-             "say. auto: given where the input says so, else leave_one_out."},                                         \
-        {.key = "valid_from",                                                                                          \
-         .type = MB_OPT_STRING,                                                                                        \
-         .offset = offsetof(S, F.valid_from),                                                                          \
-         .meta = "TIME",                                                                                               \
-         .help = "--split time: validation begins at TIME, a number as in the log, or 2018-09-24[T12:30:00]. Unset: "  \
-                 "no validation."},                                                                                    \
-    {                                                                                                                  \
-        .key = "test_from", .type = MB_OPT_STRING, .offset = offsetof(S, F.test_from), .meta = "TIME",                 \
-        .help = "--split time: the test begins at TIME."                                                               \
-    }
+    REC_SPLIT_OPTION(S, F, split, .type = MB_OPT_CHOICE, .def = "auto", .choices = REC_SPLIT_CHOICES,                  \
+                     .help = "leave_one_out: each user's last event is the test, the last but one validation, as in "  \
+                             "RecBole. time: events from --valid-from and --test-from on. given: as --valid, --test "  \
+                             "or a split column of the input say. auto: given where the input says so, else "          \
+                             "leave_one_out."),                                                                        \
+        REC_SPLIT_OPTION(S, F, valid_from, .type = MB_OPT_STRING, .meta = "TIME",                                      \
+                         .help = "--split time: validation begins at TIME, a number as in the log, or "                \
+                                 "2018-09-24[T12:30:00]. Unset: no validation."),                                      \
+        REC_SPLIT_OPTION(S, F, test_from, .type = MB_OPT_STRING, .meta = "TIME",                                       \
+                         .help = "--split time: the test begins at TIME.")
 #endif

@@ -1,6 +1,7 @@
 /* The verbs that use a recommender, against what its own functions say of the same log: recommend is a sort of all
  * scores, score is one of them, similar and export are its embeddings; every allocation fails in turn. */
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -132,7 +133,8 @@ static int read_lines(const char *path, line *to, int most) {
     char *text = scratch_read(path, &size), *save = NULL;
     int n = 0;
     assert_non_null(text);
-    for (char *l = strtok_r(text, "\n", &save); (l = strtok_r(NULL, "\n", &save));) {
+    strtok_r(text, "\n", &save);
+    for (char *l; (l = strtok_r(NULL, "\n", &save));) {
         double score;
         assert_true(n < most);
         assert_int_equal(sscanf(l, "%15s %d %15s %lf", to[n].user, &to[n].rank, to[n].item, &score), 4);
@@ -233,13 +235,13 @@ static void score_is_one_of_them(void **state) {
                      MB_OK);
     size_t size;
     char *text = scratch_read(out, &size), *save = NULL;
-    char *l = strtok_r(text, "\n", &save);
+    strtok_r(text, "\n", &save);
     for (int32_t i = 1; i <= ITEMS; i += 3)
         for (int32_t u = USERS - 1; u >= 0; u--) {
+            const char *l = strtok_r(NULL, "\n", &save);
             float score[ITEMS + 1];
             uint8_t seen[ITEMS + 1];
             char user[16], item[16], value[32];
-            l = strtok_r(NULL, "\n", &save);
             assert_non_null(l);
             assert_int_equal(sscanf(l, "%15s %15s %31s", user, item, value), 3);
             assert_int_equal(item_of(item), i);
@@ -319,15 +321,15 @@ static void export_is_the_model(void **state) {
  */
 
 /* Fails allocations in turn, ever further apart; the record that the run was to make last is not there afterwards. */
-static void sweep(const mb_verb *verb, const char *line_of, const char *made, double apart) {
+static void sweep(const mb_verb *verb, const char *line_of, const char *made, long part) {
     const long before = mb_mem_live_blocks();
     const int out = dup(STDOUT_FILENO), nowhere = open("/dev/null", O_WRONLY);
     int fired = 1;
     fflush(stdout);
     dup2(nowhere, STDOUT_FILENO); /* tables are printed to it */
-    for (double nth = 1; fired; nth = nth * apart + 1) {
+    for (long nth = 1; fired; nth += 1 + nth / part) {
         unlink(made);
-        mb_mem_fail_nth((long)nth, 0);
+        mb_mem_fail_nth(nth, 0);
         const int rc = go(verb, "%s", line_of);
         fired = mb_mem_fault_fired();
         mb_mem_fail_nth(0, 0);
@@ -348,14 +350,14 @@ static void without_memory(void **state) {
     (void)state;
     snprintf(text, sizeof text, "%s --format sequences -m %s -k 3 -t 1 -o %s", log_path, folder,
              scratch_path("s.jsonl"));
-    sweep(&rec_recommend_verb, text, scratch_path("s.jsonl.run.json"), 1);
+    sweep(&rec_recommend_verb, text, scratch_path("s.jsonl.run.json"), LONG_MAX);
     snprintf(text, sizeof text, "%s --format sequences -m %s -t 1 -c %s -o %s", log_path, folder,
              scratch_text("few.tsv", "u1\ti1\nu2\ti3\n"), scratch_path("s.tsv"));
-    sweep(&rec_score_verb, text, scratch_path("s.tsv.run.json"), 1);
+    sweep(&rec_score_verb, text, scratch_path("s.tsv.run.json"), LONG_MAX);
     snprintf(text, sizeof text, "-m %s -t 1 -k 2 -o %s", folder, scratch_path("n.tsv"));
-    sweep(&rec_similar_verb, text, scratch_path("n.tsv.run.json"), 1);
+    sweep(&rec_similar_verb, text, scratch_path("n.tsv.run.json"), LONG_MAX);
     snprintf(text, sizeof text, "%s --format sequences -m %s -t 1 -o %s", log_path, folder, scratch_path("v"));
-    sweep(&rec_export_verb, text, scratch_path("v.run.json"), 1);
+    sweep(&rec_export_verb, text, scratch_path("v.run.json"), LONG_MAX);
 }
 
 static void training_without_memory(void **state) {
@@ -366,7 +368,7 @@ static void training_without_memory(void **state) {
              "%s --format sequences -m mamba4rec:d8:s2 --steps 2 --batch 8 --loss sampled --negatives 3 -t 1 --resume "
              "auto --no-tensorboard -o %s",
              log_path, dir);
-    sweep(&rec_train_verb, text, scratch_path("trained/run.json"), 1.01);
+    sweep(&rec_train_verb, text, scratch_path("trained/run.json"), 100);
 }
 
 int main(void) {
