@@ -61,7 +61,8 @@ static size_t utf8(const unsigned char *s, size_t n) {
     return need;
 }
 
-void rec_buffer_json(rec_buffer *t, const char *text, size_t n) {
+/* odd: 0xdc00 writes a byte b that is no UTF-8 as \udcXX; 0 as U+FFFD. */
+static void put_string(rec_buffer *t, const char *text, size_t n, unsigned odd) {
     const unsigned char *s = (const unsigned char *)text;
     size_t plain = 0; /* bytes before i that go out as they are */
     rec_buffer_put(t, "\"", 1);
@@ -77,10 +78,14 @@ void rec_buffer_json(rec_buffer *t, const char *text, size_t n) {
         if (s[i] == '"' || s[i] == '\\')
             rec_buffer_printf(t, "\\%c", s[i]);
         else
-            rec_buffer_printf(t, "\\u%04x", s[i] < 0x80 ? s[i] : 0xdc00U + s[i]);
+            rec_buffer_printf(t, "\\u%04x", s[i] < 0x80 ? s[i] : odd ? odd + s[i] : 0xfffdU);
     }
     rec_buffer_put(t, text + n - plain, plain);
     rec_buffer_put(t, "\"", 1);
+}
+
+void rec_buffer_json(rec_buffer *t, const char *text, size_t n) {
+    put_string(t, text, n, 0xdc00);
 }
 
 int rec_buffer_is_utf8(const char *s, size_t n) {
@@ -223,7 +228,7 @@ void rec_wire_refusal(rec_buffer *t, const char *why, int64_t line) {
     if (line > 0)
         rec_buffer_printf(t, "\"line\":%" PRId64 ",", line);
     rec_buffer_printf(t, "\"status\":\"error\",\"error\":");
-    rec_buffer_json(t, why, strlen(why));
+    put_string(t, why, strlen(why), 0);
     rec_buffer_put(t, "}", 1);
 }
 
@@ -240,7 +245,7 @@ void rec_wire_answer(rec_buffer *t, const rec_model *m, const rec_live_request *
         if (line > 0)
             rec_buffer_printf(t, ",\"line\":%" PRId64, line);
         rec_buffer_put(t, ",\"error\":", 9);
-        rec_buffer_json(t, q->why, strlen(q->why));
+        put_string(t, q->why, strlen(q->why), 0);
         rec_buffer_put(t, "}", 1);
         return;
     }

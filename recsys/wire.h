@@ -9,8 +9,8 @@
  *
  * Identifiers are strings, or whole numbers, which stand for their decimal digits. Scores have nine digits: they name
  * one float. Identifiers of a model's items that are not UTF-8 are written with each odd byte b as \udcXX (0xdc00 + b),
- * as Python's surrogateescape has it. Refused with words: what is no JSON object, unknown and doubled keys, wrong
- * types, numbers out of range, identifiers that no store can hold. */
+ * as Python's surrogateescape has it; words of errors have U+FFFD there. Refused with words: what is no JSON object,
+ * unknown and doubled keys, wrong types, numbers out of range, identifiers that no store can hold. */
 #ifndef REC_WIRE_H
 #define REC_WIRE_H
 #include <jansson.h>

@@ -550,11 +550,11 @@ static void answers(void **state) {
                         "\"new\":true,\"late\":true,\"top\":[{\"item\":\"i3\",\"score\":0.100000001},"
                         "{\"item\":\"i1\",\"score\":null}]}");
     rec_buffer_free(&t);
-    q = (rec_live_request){.user = {"u", 1}, .status = REC_LIVE_ERROR, .why = "so"};
+    q = (rec_live_request){.user = {"u", 1}, .status = REC_LIVE_ERROR, .why = "so\xc3"};
     rec_wire_answer(&t, model, &q, 7);
     rec_wire_refusal(&t, "no \"", 8);
     rec_buffer_put(&t, "", 1);
-    assert_string_equal(t.at, "{\"user\":\"u\",\"status\":\"error\",\"line\":7,\"error\":\"so\"}"
+    assert_string_equal(t.at, "{\"user\":\"u\",\"status\":\"error\",\"line\":7,\"error\":\"so\\ufffd\"}"
                               "{\"line\":8,\"status\":\"error\",\"error\":\"no \\\"\"}");
     rec_buffer_free(&t);
 }
