@@ -232,8 +232,9 @@ static int delivers_output(const mb_runner *r, int layer) {
 /* The tap at this edge for the stream itself, or -1. */
 static int stream_tap(const piece *p) {
     const mb_config *c = &p->r->m->config;
-    const int ended = p->edge == p->r->m->blocks;
-    const mb_block b = ended ? (mb_block){.layer = c->n_layer} : mb_block_at(c, p->edge);
+    mb_block b = {.layer = c->n_layer};
+    if (p->edge < p->r->m->blocks)
+        b = mb_block_at(c, p->edge);
     return b.ffn || delivers_output(p->r, b.layer) ? -1 : tap_of(p->r, b.layer);
 }
 

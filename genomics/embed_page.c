@@ -122,12 +122,16 @@ static int fill_series(const page *p, mb_series *s, int kind, const double *x, c
         int64_t end = i;
         while (end < p->n && p->number[end] < (double)p->group[g].end)
             end++;
-        if (end > i)
-            s[n++] = (mb_series){.name = p->group[g].name, .kind = kind, .x = x + i, .y = y + i, .n = end - i};
+        if (end > i) {
+            s[n] = (mb_series){.name = p->group[g].name, .kind = kind, .x = x + i, .y = y + i, .n = end - i};
+            n++;
+        }
         i = end;
     }
-    if (n == 0)
-        s[n++] = (mb_series){.kind = kind, .x = x, .y = y, .n = p->n};
+    if (n == 0) {
+        s[0] = (mb_series){.kind = kind, .x = x, .y = y, .n = p->n};
+        n = 1;
+    }
     if (n == 1)
         s[0].name = NULL; /* the page says which */
     return n;
