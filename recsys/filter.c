@@ -22,6 +22,7 @@ static int no_memory(mb_err *e) {
 
 int rec_parse_moment(const char *option, const char *text, double scale, int64_t *time, mb_err *e) {
     int cut;
+    MB_ASSERT(text);
     const char *wrong = rec_parse_time((rec_span){text, strlen(text)}, scale, time, &cut);
     return wrong ? mb_fail(e, MB_USAGE, "%s %s: %s", option, text, wrong) : MB_OK;
 }
@@ -31,7 +32,7 @@ static int set_up(filter *f, rec_intake *in, mb_err *e) {
     *f = (filter){
         .in = in, .by_value = o->min_value != NULL, .by_from = o->time_from != NULL, .by_to = o->time_to != NULL};
     int rc = MB_OK;
-    if (f->by_value) {
+    if (o->min_value) {
         const char *wrong = rec_parse_value((rec_span){o->min_value, strlen(o->min_value)}, &f->min_value);
         if (wrong)
             return mb_fail(e, MB_USAGE, "--min-value %s: %s", o->min_value, wrong);
@@ -40,9 +41,9 @@ static int set_up(filter *f, rec_intake *in, mb_err *e) {
     }
     if ((f->by_from || f->by_to) && !in->has.time)
         return mb_fail(e, MB_USAGE, "--time-from, --time-to: the input has no times");
-    if (f->by_from)
+    if (o->time_from)
         rc = rec_parse_moment("--time-from", o->time_from, o->time_scale, &f->from, e);
-    if (rc == MB_OK && f->by_to)
+    if (rc == MB_OK && o->time_to)
         rc = rec_parse_moment("--time-to", o->time_to, o->time_scale, &f->to, e);
     return rc;
 }

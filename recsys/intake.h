@@ -47,10 +47,10 @@ int rec_intake_malformed(rec_intake *in, const rec_text *t, mb_err *e, const cha
 /* ---- text to numbers ----------------------------------------------------------------------------------------------*/
 /* Nothing on success, or what is wrong. Times are numbers or dates of ISO 8601 (2018-09-24, 2018-09-24T12:30:00.5Z;
  * without a zone UTC), which become Unix seconds; then scaled. *cut: whether a fraction was lost. */
-const char *rec_parse_time(rec_span text, double scale, int64_t *time, int *cut);
-const char *rec_parse_value(rec_span text, float *value);
+const char *rec_parse_time(rec_span s, double scale, int64_t *time, int *cut);
+const char *rec_parse_value(rec_span s, float *value);
 /* train, valid, test. */
-const char *rec_parse_part(rec_span text, int *part);
+const char *rec_parse_part(rec_span s, int *part);
 
 /* ---- formats ------------------------------------------------------------------------------------------------------*/
 enum { REC_USER, REC_ITEM, REC_TIME, REC_VALUE, REC_AUX, REC_PART, REC_ROLES };

@@ -141,7 +141,7 @@ static int parse_date(rec_span s, int64_t *seconds, double *fraction) {
         if (!take_zone(&p, end, &zone))
             return 0;
     }
-    *seconds = days_of(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec - zone;
+    *seconds = ((days_of(y, mo, d) * 24 + h) * 60 + mi) * 60 + sec - zone;
     return 1;
 }
 

@@ -136,7 +136,7 @@ static int read_block(rec_intake *in, const rec_layout *l, block *b, mb_err *e) 
                                     b->line, n);
     if (l->sized == 1) /* a nameless student: the number of the block */
         row.user = (rec_span){name, (size_t)snprintf(name, sizeof name, "%" PRId64, in->blocks)};
-    const char *at[4], *end[4];
+    const char *at[4] = {NULL}, *end[4] = {NULL};
     for (int i = 1; i < l->lines; i++) {
         at[i] = b->text[i];
         end[i] = at[i] + b->n[i];

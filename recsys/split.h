@@ -25,11 +25,11 @@ typedef struct rec_split {
                            * agree on it train and test on the same thing */
 } rec_split;
 
-int rec_split_leave_one_out(rec_split *out, const rec_log *l, mb_err *e) MB_MUST_USE;
+int rec_split_leave_one_out(rec_split *s, const rec_log *l, mb_err *e) MB_MUST_USE;
 /* Validation from valid_from on, test from test_from on (valid_from <= test_from). */
-int rec_split_time(rec_split *out, const rec_log *l, int64_t valid_from, int64_t test_from, mb_err *e) MB_MUST_USE;
+int rec_split_time(rec_split *s, const rec_log *l, int64_t valid_from, int64_t test_from, mb_err *e) MB_MUST_USE;
 /* As the input gave it: --valid FILE, --test FILE, or a column. */
-int rec_split_given(rec_split *out, const rec_log *l, mb_err *e) MB_MUST_USE;
+int rec_split_given(rec_split *s, const rec_log *l, mb_err *e) MB_MUST_USE;
 void rec_split_free(rec_split *s);
 
 /* What every verb that splits a log offers. */
@@ -39,7 +39,7 @@ typedef struct rec_split_options {
 } rec_split_options;
 #define REC_SPLIT_CHOICES "auto|leave_one_out|time|given"
 /* time_scale: of the log's times, as --time-scale was. o NULL: auto. */
-int rec_split_make(rec_split *out, const rec_log *l, const rec_split_options *o, double time_scale,
+int rec_split_make(rec_split *s, const rec_log *l, const rec_split_options *o, double time_scale,
                    mb_err *e) MB_MUST_USE;
 
 #define REC_SPLIT_OPTION(S, F, NAME, ...)                                                                              \
