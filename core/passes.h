@@ -6,7 +6,7 @@
 #include "core/mixer.h"
 
 typedef struct mb_op { /* one mixer's phase inside a pass */
-    int layer, phase; /* layer: place of the mixer in the row that is run */
+    int layer, phase;  /* layer: place of the mixer in the row that is run */
 } mb_op;
 
 typedef struct mb_pass {

@@ -290,26 +290,6 @@ static void wrong_values(void **state) {
         {"{\"a\":1,\"a\":2}", MB_FORMAT, "duplicate"},
         {"{}", MB_FORMAT, "model_type: is missing"},
         {"{\"model_type\":7}", MB_FORMAT, "model_type: is not a text"},
-        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1}", MB_FORMAT, "n_items: is missing"},
-        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"loss_type\":\"L2\"}",
-         MB_FORMAT, "\"L2\" is neither \"CE\" nor \"BPR\""},
-        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"init\":\"x\"}", MB_FORMAT,
-         "\"x\" is neither \"mamba4rec\" nor \"mamba\""},
-        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"dropout_prob\":1}", MB_RANGE,
-         "dropout_prob: 1 is outside"},
-        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"residual\":\"no\"}",
-         MB_FORMAT, "residual: \"no\" is neither"},
-        {"{\"model_type\":\"recmamba\",\"item_num\":4}", MB_FORMAT, "maxlen: is missing"},
-        {"{\"model_type\":\"recmamba\",\"maxlen\":4}", MB_FORMAT, "item_num: is missing"},
-        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1}", MB_FORMAT, "vocab_size: is missing"},
-        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"norms\":\"over\"}", MB_FORMAT,
-         "norms: \"over\" is not one of before, after, none"},
-        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"input_norm\":true}", MB_RANGE,
-         "cannot be put together"},
-        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"ffn_from\":1}", MB_RANGE,
-         "cannot be put together"},
-        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"input\":\"rows\",\"head\":\"tied\"}", MB_RANGE,
-         "cannot be put together"},
         {"{\"model_type\":\"bert\"}", MB_NOTSUP, "\"bert\" is not a model this version runs"},
         {"{\"model_type\":\"falcon_mamba\"}", MB_NOTSUP, "Falcon-Mamba"},
         {"{\"model_type\":\"caduceus\",\"n_layer\":1,\"vocab_size\":4}", MB_FORMAT, "d_model: is missing"},
@@ -369,6 +349,70 @@ static void wrong_values(void **state) {
     char deep[200] = "{\"a\":";
     memset(deep + 5, '[', 100);
     refused(deep, MB_FORMAT, "nested deeper than 32");
+}
+
+static void wrong_recommenders(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int status;
+        const char *words;
+    } cases[] = {
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1}", MB_FORMAT, "n_items: is missing"},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"loss_type\":\"L2\"}",
+         MB_FORMAT, "\"L2\" is neither \"CE\" nor \"BPR\""},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"init\":\"x\"}", MB_FORMAT,
+         "\"x\" is neither \"mamba4rec\" nor \"mamba\""},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"dropout_prob\":1}", MB_RANGE,
+         "dropout_prob: 1 is outside"},
+        {"{\"model_type\":\"mamba4rec\",\"hidden_size\":8,\"num_layers\":1,\"n_items\":4,\"residual\":\"no\"}",
+         MB_FORMAT, "residual: \"no\" is neither"},
+        {"{\"model_type\":\"recmamba\",\"item_num\":4}", MB_FORMAT, "maxlen: is missing"},
+        {"{\"model_type\":\"recmamba\",\"maxlen\":4}", MB_FORMAT, "item_num: is missing"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1}", MB_FORMAT, "vocab_size: is missing"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"norms\":\"over\"}", MB_FORMAT,
+         "norms: \"over\" is not one of before, after, none"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"input_norm\":true}", MB_RANGE,
+         "cannot be put together"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"vocab_size\":4,\"ffn_from\":1}", MB_RANGE,
+         "cannot be put together"},
+        {"{\"model_type\":\"seqmamba\",\"d_model\":8,\"n_layer\":1,\"input\":\"rows\",\"head\":\"tied\"}", MB_RANGE,
+         "cannot be put together"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(cases[i].text, cases[i].status, cases[i].words);
+}
+
+/* A shape that a family's file cannot say is not written. */
+static void shapes_of_other_families(void **state) {
+    (void)state;
+    static const mb_layer_shape after = {.norms = MB_NORM_AFTER};
+    mb_err e = {0};
+    c = model_mamba(8, 2, 8);
+    c.layer = after;
+    assert_int_equal(mb_config_check(&c, "here", &e), MB_RANGE);
+    assert_non_null(strstr(e.text, "cannot be put together like this"));
+    c.family = MB_FAMILY_SEQMAMBA;
+    mb_err_clear(&e);
+    assert_int_equal(mb_config_check(&c, "here", &e), MB_OK);
+    c.family = MB_FAMILY_CADUCEUS;
+    assert_int_equal(mb_config_check(&c, "here", &e), MB_RANGE);
+    mb_err_clear(&e);
+    c = model_build(1); /* two layers */
+    c.layer.bare = 1;
+    assert_int_equal(mb_config_check(&c, "here", &e), MB_RANGE);
+    mb_err_clear(&e);
+    c = model_build(2);
+    c.input.positions = 0;
+    assert_int_equal(mb_config_check(&c, "here", &e), MB_RANGE);
+    mb_err_clear(&e);
+    c = model_build(3);
+    c.dropout = 1;
+    assert_int_equal(mb_config_check(&c, "here", &e), MB_RANGE);
+    mb_err_clear(&e);
+    c = model_build(3);
+    c.layer.ffn = MB_MAX_FFN + 1;
+    assert_int_equal(mb_config_check(&c, "here", &e), MB_RANGE);
 }
 
 static void made_by_programs(void **state) {
@@ -434,6 +478,8 @@ int main(void) {
         cmocka_unit_test(own),
         cmocka_unit_test(goldens),
         cmocka_unit_test(wrong_values),
+        cmocka_unit_test(wrong_recommenders),
+        cmocka_unit_test(shapes_of_other_families),
         cmocka_unit_test(made_by_programs),
         cmocka_unit_test(damage),
     };
