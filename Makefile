@@ -98,7 +98,7 @@ TESTS       := $(call programs,tests/test_*.c tests/check_*.c)
 # tests/cuda_X: tests/check_X.c again, on the CUDA kernels as the executor runs them
 EXEC_OBJ    := $(EXEC_SRC:%.cu=$(B)/exec/%.o) $(patsubst %.cpp,$(B)/exec/%.o,$(wildcard tests/cuda_exec/*.cpp)) \
                $(patsubst %.c,$(B)/%.o,$(filter-out tests/cuda_exec/check_%,$(wildcard tests/cuda_exec/*.c))) $(B)/kernels/ops_cuda.o
-EXEC_OPS    := conv1d conv1d_bwd embed embed_bwd gate_bwd norm norm_bwd optim scan scan_bwd xent
+EXEC_OPS    := act conv1d conv1d_bwd dropout embed embed_bwd gate_bwd norm norm_bwd optim scan scan_bwd sum xent
 EXEC_TESTS  := $(if $(EXEC_CXX),$(EXEC_OPS:%=$(B)/tests/cuda_%) \
                $(patsubst tests/cuda_exec/check_%.c,$(B)/tests/cuda_%,$(wildcard tests/cuda_exec/check_*.c)))
 BENCHES     := $(call programs,tests/bench/bench_*.c)

@@ -37,6 +37,7 @@ const mbk_ops *mbk_ops_cuda(void);
 /* Bytes of workspace for these sizes and options; pointers are asked only whether they are NULL. */
 size_t mbk_norm_bwd_work_cuda(const mbk_norm_bwd *);
 size_t mbk_conv_bwd_work_cuda(const mbk_conv_bwd *);
+size_t mbk_act_bwd_work_cuda(const mbk_act_bwd *);
 size_t mbk_scan_fwd_work_cuda(const mbk_scan *);
 size_t mbk_sumsq_work_cuda(int64_t n);
 size_t mbk_linear_fwd_work_cuda(const mbk_linear *, int M);
@@ -49,6 +50,10 @@ mbk_norm_bwd_fn mbk_norm_bwd_cuda;
 mbk_conv_fn mbk_conv_fwd_cuda, mbk_conv_step_cuda;
 mbk_conv_bwd_fn mbk_conv_bwd_cuda;
 mbk_gate_bwd_fn mbk_gate_bwd_cuda;
+mbk_act_fn mbk_act_fwd_cuda;
+mbk_act_bwd_fn mbk_act_bwd_cuda;
+mbk_dropout_fn mbk_dropout_cuda; /* the bits of mbk_dropout_ref */
+mbk_sum_fn mbk_sum_cuda;
 mbk_xent_fn mbk_xent_cuda;
 mbk_adamw_fn mbk_adamw_cuda;
 mbk_ema_fn mbk_ema_cuda;

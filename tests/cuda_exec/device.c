@@ -71,6 +71,10 @@ IN_ORDERS(conv_fwd, mbk_conv, 0)
 IN_ORDERS(conv_step, mbk_conv, 0)
 IN_ORDERS(conv_bwd, mbk_conv_bwd, mbk_conv_bwd_work_cuda(a))
 IN_ORDERS(gate_bwd, mbk_gate_bwd, 0)
+IN_ORDERS(act_fwd, mbk_act, 0)
+IN_ORDERS(act_bwd, mbk_act_bwd, mbk_act_bwd_work_cuda(a))
+IN_ORDERS(dropout, mbk_dropout, 0)
+IN_ORDERS(sum, mbk_sum, 0)
 IN_ORDERS(xent, mbk_xent, 0)
 IN_ORDERS(adamw, mbk_adamw, 0)
 IN_ORDERS(ema, mbk_ema, 0)
@@ -147,6 +151,10 @@ const mbk_ops *cuda_exec_ops(void) {
     ops.conv_step = conv_step;
     ops.conv_bwd = conv_bwd;
     ops.gate_bwd = gate_bwd;
+    ops.act_fwd = act_fwd;
+    ops.act_bwd = act_bwd;
+    ops.dropout = dropout;
+    ops.sum = sum;
     ops.xent = xent;
     ops.adamw = adamw;
     ops.ema = ema;
