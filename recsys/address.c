@@ -88,18 +88,22 @@ static int clear_way(const rec_address *a, mb_err *e) {
 }
 
 static void describe(int fd, const rec_address *a, char text[128]) {
-    struct sockaddr_storage got = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } got;
     socklen_t n = sizeof got;
-    char host[INET6_ADDRSTRLEN] = "?";
+    char host[INET6_ADDRSTRLEN] = "";
+    memset(&got, 0, sizeof got);
     if (*a->path) {
         snprintf(text, 128, "unix:%s", a->path);
-    } else if (getsockname(fd, (struct sockaddr *)&got, &n) == 0 && got.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&got;
-        snprintf(text, 128, "tcp:%s:%d", inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host), ntohs(v4->sin_port));
+    } else if (getsockname(fd, &got.any, &n) == 0 && got.any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &got.v4.sin_addr, host, sizeof host);
+        snprintf(text, 128, "tcp:%s:%d", host, ntohs(got.v4.sin_port));
     } else {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&got;
-        snprintf(text, 128, "tcp:[%s]:%d", inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host),
-                 ntohs(v6->sin6_port));
+        inet_ntop(AF_INET6, &got.v6.sin6_addr, host, sizeof host);
+        snprintf(text, 128, "tcp:[%s]:%d", host, ntohs(got.v6.sin6_port));
     }
 }
 

@@ -281,7 +281,7 @@ static void wait_and_read(server *s, int stopping) {
     }
     s->poll[2 * (size_t)s->n] = (struct pollfd){.fd = takes ? s->o->listener : -1, .events = POLLIN};
     const int n = s->n;
-    if (poll(s->poll, (nfds_t)(2 * n + 1), ready ? 0 : TICK) <= 0)
+    if (poll(s->poll, 2 * (nfds_t)n + 1, ready ? 0 : TICK) <= 0)
         return;
     for (int i = 0; i < n; i++)
         if (s->poll[i].fd >= 0 && s->poll[i].revents)

@@ -32,14 +32,14 @@ typedef enum rec_live_status {
 enum { REC_LIVE_WHY = 256 };
 
 typedef struct rec_live_request {
-    rec_live_kind kind;
     rec_id user, item; /* user: 1 .. REC_STORE_KEY_MOST bytes, or the answer is an error */
     int64_t time;
+    const int32_t *deny; /* (n_deny) left out */
+    rec_live_kind kind;
     int has_time;
     int k;           /* so many recommendations; 0: none */
     int filter_seen; /* leave out what the user has met */
-    const int32_t *deny;
-    int n_deny; /* and these */
+    int n_deny;
     /* ---- the answer ---- */
     rec_live_status status;
     int late, is_new;   /* older than an event before; the user's first */

@@ -255,7 +255,7 @@ int rec_users_take(rec_users *u, rec_id id, rec_user **out, mb_err *e) {
     } else if (!x) {
         rc = add(u, id, &x, e);
     }
-    if (!rc && !x->taken)
+    if (!rc && x && !x->taken)
         rc = note_taken(u, x, e);
     evict(u);
     if (!rc)
