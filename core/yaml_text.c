@@ -234,7 +234,7 @@ int mb_yaml_environment(void *user, char *body, const char **value, char *why) {
 
 /* One "$..." at *s; moves past it. */
 static int replace_one(const char **s, mb_yaml_lookup *lookup, void *user, grown *g, char *why) {
-    const char *end = (*s)[1] == '{' ? strchr(*s, '}') : NULL, *value;
+    const char *end = (*s)[1] == '{' ? strchr(*s, '}') : NULL, *value = NULL;
     if ((*s)[1] != '{') { /* "$$", or a $ that begins nothing */
         int rc = add(g, "$", 1);
         *s += (*s)[1] == '$' ? 2 : 1;
@@ -250,7 +250,7 @@ static int replace_one(const char **s, mb_yaml_lookup *lookup, void *user, grown
     body[n] = '\0';
     *s = end + 1;
     int rc = lookup(user, body, &value, why);
-    if (rc == MB_OK)
+    if (rc == MB_OK && value)
         rc = add(g, value, strlen(value));
     mb_free(body);
     return rc;

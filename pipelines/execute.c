@@ -92,7 +92,16 @@ const char *pipe_job_scratch(void) {
 /* ---- records --------------------------------------------------------------------------------------------------------
  */
 
-/* One line to a step's events.jsonl, whole or not at all: lines of a kill in between are cut off at the next. */
+/* How often the batch system has begun this job again. */
+static long restarts(void) {
+    const char *text = getenv("SLURM_RESTART_COUNT");
+    if (!text)
+        text = getenv("SEQMAMBA_RESTARTS"); /* a script of ours, where the batch system does not count */
+    return text ? strtol(text, NULL, 10) : 0;
+}
+
+/* One line to a step's events.jsonl in one write. One that a full disk cuts short spoils the next; readers pass over
+ * it. */
 static void note_event(const runner *r, const pipe_step *s, const char *event, const char *more) {
     char when[32];
     pipe_text t = {0};
@@ -101,8 +110,7 @@ static void note_event(const runner *r, const pipe_step *s, const char *event, c
     pipe_text_json(&t, pipe_host());
     pipe_text_add(&t, ", \"job\": ");
     pipe_text_json(&t, pipe_job_words());
-    pipe_text_add(&t, ", \"restart\": %d%s}\n", getenv("SLURM_RESTART_COUNT") ? atoi(getenv("SLURM_RESTART_COUNT")) : 0,
-                  more);
+    pipe_text_add(&t, ", \"restart\": %ld%s}\n", restarts(), more);
     const int fd = path && !t.lost ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
     if (fd < 0 || write(fd, t.data, t.n) != (ssize_t)t.n)
         mb_warn("%s: %s could not be noted in events.jsonl", s->name, event);

@@ -178,6 +178,27 @@ static int put_header(const char *path, const mb_npy_in *first, int64_t rows, mb
     return rc;
 }
 
+/* A row number before a tab; -1 when it is none. *at moves behind the tab. */
+static int64_t read_row(const char **at, const char *stop) {
+    int64_t v = 0;
+    const char *c = *at;
+    while (c < stop && *c >= '0' && *c <= '9' && v < INT64_MAX / 10 - 10)
+        v = 10 * v + (*c++ - '0');
+    if (c == *at || c == stop || *c != '\t')
+        return -1;
+    *at = c + 1;
+    return v;
+}
+
+/* The two row numbers that begin a line; returns how long they are, without the tab behind them, 0 when they are none.
+ */
+static size_t read_rows(const char *line, const char *stop, int64_t *from, int64_t *to) {
+    const char *at = line;
+    *from = read_row(&at, stop);
+    *to = *from < 0 ? -1 : read_row(&at, stop);
+    return *to < 0 ? 0 : (size_t)(at - line) - 1;
+}
+
 /* Lines of an index: its first two columns are rows, and those of part i begin where the parts before end. */
 static int add_index(const char *path, int64_t before, int64_t rows, int *titled, mb_out *out, mb_err *e) {
     mb_map m;
@@ -187,25 +208,22 @@ static int add_index(const char *path, int64_t before, int64_t rows, int *titled
         return rc;
     for (const char *at = (const char *)m.data, *end = m.size ? at + m.size : at; rc == MB_OK && at < end; line++) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
-        long long from, to;
-        int used = 0;
-        char numbers[64];
+        int64_t from, to;
+        size_t used;
         if (!stop) {
             rc = mb_fail(e, MB_FORMAT, "%s: its last line is cut short", path);
             break;
         }
-        snprintf(numbers, sizeof numbers, "%.*s", (int)(stop - at < 60 ? stop - at : 60), at);
         if (line == 0) {
             if (!(*titled)++)
                 rc = mb_out_write(out, at, (size_t)(stop + 1 - at), e);
-        } else if (sscanf(numbers, "%lld\t%lld%n", &from, &to, &used) != 2 || at[used] != '\t' || from != row ||
-                   to <= from) {
+        } else if (!(used = read_rows(at, stop, &from, &to)) || from != row || to <= from) {
             rc = mb_fail(e, MB_FORMAT, "%s:%" PRId64 ": no line of an index", path, line + 1);
         } else {
             row = to;
-            rc = mb_out_printf(out, e, "%" PRId64 "\t%" PRId64, before + (int64_t)from, before + (int64_t)to);
+            rc = mb_out_printf(out, e, "%" PRId64 "\t%" PRId64, before + from, before + to);
             if (rc == MB_OK)
-                rc = mb_out_write(out, at + used, (size_t)(stop + 1 - at - used), e);
+                rc = mb_out_write(out, at + used, (size_t)(stop + 1 - at) - used, e);
         }
         at = stop + 1;
     }

@@ -31,7 +31,7 @@ static int get_job(maker *m, const char *name, const char *only, const pipe_batc
     if (!name)
         return no_memory(m);
     if ((*at = find_job(m->j, name)) >= 0) /* again, or "a-parts" of the step "a" beside a step "a-parts" */
-        return strcmp(m->j->job[*at].only, only) == 0
+        return only && strcmp(m->j->job[*at].only, only) == 0
                    ? MB_OK
                    : mb_fail(m->e, MB_USAGE, "two jobs would be named %s; give the step another name", name);
     pipe_job *more = pipe_grow(&m->j->pool, m->j->job, m->j->n, sizeof *more);

@@ -51,12 +51,16 @@ void *pipe_grow(pipe_pool *p, void *array, int n, size_t size) {
     return more;
 }
 
-void pipe_pool_free(pipe_pool *p) {
-    for (struct pipe_block *b = p->block, *next; b; b = next) {
-        next = b->next;
+void pipe_pool_rewind(pipe_pool *p, const struct pipe_block *to) {
+    while (p->block != to) {
+        struct pipe_block *b = p->block;
+        p->block = b->next;
         mb_free(b);
     }
-    p->block = NULL;
+}
+
+void pipe_pool_free(pipe_pool *p) {
+    pipe_pool_rewind(p, NULL);
 }
 
 /* ---- text -----------------------------------------------------------------------------------------------------------

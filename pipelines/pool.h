@@ -16,6 +16,8 @@ char *pipe_format(pipe_pool *p, const char *fmt, ...) MB_PRINTF(2, 3);
  * add one at a time. */
 void *pipe_grow(pipe_pool *p, void *array, int n, size_t size);
 void pipe_pool_free(pipe_pool *p);
+/* Frees what was taken since p->block was `to`. */
+void pipe_pool_rewind(pipe_pool *p, const struct pipe_block *to);
 
 /* Text that grows. A failed allocation sticks and is told by pipe_text_end. */
 typedef struct pipe_text {

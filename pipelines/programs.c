@@ -209,7 +209,7 @@ int pipe_program_get(pipe_programs *p, const char *name, const pipe_program **ou
     else
         rc = pipe_program_read(p, path, c.out, c.n_out, out, e);
     pipe_capture_free(&c);
-    if (rc == MB_OK && strcmp((*out)->name, name) != 0)
+    if (rc == MB_OK && *out && (*out)->name && strcmp((*out)->name, name) != 0)
         rc = mb_fail(e, MB_FORMAT, "%s says that it is %s", path, (*out)->name);
     return rc;
 }

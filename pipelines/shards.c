@@ -77,7 +77,8 @@ static int set_values(pipeline *p, pipe_step *part, const pipe_step *whole) {
     pipe_file *out = pipe_take(&p->document.pool, (size_t)whole->n_outputs * sizeof *out);
     if (!v || !out)
         return no_memory(p);
-    memcpy(v, whole->value, (size_t)whole->n_values * sizeof *v);
+    if (whole->n_values)
+        memcpy(v, whole->value, (size_t)whole->n_values * sizeof *v);
     memcpy(out, whole->output, (size_t)whole->n_outputs * sizeof *out);
     for (int i = 0; i < whole->n_outputs; i++) {
         const int printed = strcmp(out[i].what, "stdout") == 0;
@@ -123,7 +124,8 @@ static int add_part(pipeline *p, const pipe_step *whole, int k, int n) {
     part.input = pipe_take(&p->document.pool, (size_t)whole->n_inputs * sizeof *part.input);
     if (!part.name || !part.input)
         return no_memory(p);
-    memcpy(part.input, whole->input, (size_t)whole->n_inputs * sizeof *part.input);
+    if (whole->n_inputs)
+        memcpy(part.input, whole->input, (size_t)whole->n_inputs * sizeof *part.input);
     int rc = set_values(p, &part, whole);
     return rc == MB_OK ? add_step(p, &part) : rc;
 }
