@@ -208,7 +208,8 @@ static void cases(check *c) {
             for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
                 for (size_t j = 0; j < sizeof widths / sizeof *widths; j++)
                     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
-                        compare(c, ops[v], (mbk_act_kind)kind, lengths[i], widths[j], sizes[k]);
+                        if (!check_left_out(c, ops[v], 1)) /* some, where the sanitizer makes a device slow */
+                            compare(c, ops[v], (mbk_act_kind)kind, lengths[i], widths[j], sizes[k]);
             rows_alone(c, ops[v], (mbk_act_kind)kind, 16);
             rows_alone(c, ops[v], (mbk_act_kind)kind, 203);
         }
