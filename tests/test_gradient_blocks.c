@@ -113,7 +113,7 @@ static void read_ids(const mb_weights *io, const char *name, int n, int32_t *to)
 static record open_record(const char *name) {
     mb_err e = {0};
     record r = {0};
-    int32_t length[MOST];
+    int32_t length[MOST] = {0};
     char *dir = mb_asprintf("%s/golden/%s", shared_dir(), name);
     char *io = mb_asprintf("%s/io.safetensors", dir), *grads = mb_asprintf("%s/grads.safetensors", dir);
     if (mb_model_open(&r.m, dir, NULL, &e) != MB_OK || mb_weights_open(&r.io, io, &e) != MB_OK ||
