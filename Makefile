@@ -88,7 +88,7 @@ REC_OBJ     := $(call front,recsys)
 TS_OBJ      := $(call front,timeseries)
 PIPE_OBJ    := $(call front,pipelines)
 FRONT_OBJ   := $(filter-out %/main.o,$(GEN_OBJ) $(REC_OBJ) $(TS_OBJ) $(PIPE_OBJ)) # for tests
-PROGRAMS    := $(BIN)/dna-mamba $(if $(REC_OBJ),$(BIN)/recmamba) $(if $(TS_OBJ),$(BIN)/ts-mamba) $(BIN)/seqmamba
+PROGRAMS    := $(if $(GEN_OBJ),$(BIN)/dna-mamba) $(if $(REC_OBJ),$(BIN)/recmamba) $(if $(TS_OBJ),$(BIN)/ts-mamba) $(if $(PIPE_OBJ),$(BIN)/seqmamba)
 LIB         := $(B)/libseqmamba.a
 # tests/test_*.c: cmocka units; tests/check_*.c: kernels side by side; the same shape for bench/ and fuzz/. Each is one
 # program; the other files of its folder are shared by all of them.
@@ -98,8 +98,8 @@ TESTS       := $(call programs,tests/test_*.c tests/check_*.c)
 # tests/cuda_X: tests/check_X.c again, on the CUDA kernels as the executor runs them
 EXEC_OBJ    := $(EXEC_SRC:%.cu=$(B)/exec/%.o) $(patsubst %.cpp,$(B)/exec/%.o,$(wildcard tests/cuda_exec/*.cpp)) \
                $(patsubst %.c,$(B)/%.o,$(filter-out tests/cuda_exec/check_%,$(wildcard tests/cuda_exec/*.c))) $(B)/kernels/ops_cuda.o
-EXEC_OPS    := act conv1d conv1d_bwd dropout embed embed_bwd gate_bwd norm norm_bwd optim scan scan_bwd sum xent
-EXEC_TESTS  := $(if $(EXEC_CXX),$(EXEC_OPS:%=$(B)/tests/cuda_%) \
+EXEC_OPS    := $(foreach x,act conv1d conv1d_bwd dropout embed embed_bwd gate_bwd norm norm_bwd optim scan scan_bwd sum xent,$(if $(wildcard tests/check_$(x).c),$(x)))
+EXEC_TESTS  := $(if $(and $(EXEC_CXX),$(wildcard tests/cuda_exec)),$(EXEC_OPS:%=$(B)/tests/cuda_%) \
                $(patsubst tests/cuda_exec/check_%.c,$(B)/tests/cuda_%,$(wildcard tests/cuda_exec/check_*.c)))
 BENCHES     := $(call programs,tests/bench/bench_*.c)
 FUZZERS     := $(call programs,tests/fuzz/fuzz_*.c)
