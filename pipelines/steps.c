@@ -513,7 +513,7 @@ static int read_inputs(pipeline *p, pipe_step *s, const pipe_node *step) {
     if (written < s->verb->min_args)
         pipe_complain(&p->document, v ? v->at : s->at, "inputs: %s %s needs %d: %s", s->verb->program->name,
                       s->verb->name, s->verb->min_args, s->verb->usage);
-    else if (s->verb->max_args >= 0 && s->n_args > s->verb->max_args)
+    else if (v && s->verb->max_args >= 0 && s->n_args > s->verb->max_args)
         pipe_complain(&p->document, v->at, "inputs: %s %s takes %d, and %d are given: %s", s->verb->program->name,
                       s->verb->name, s->verb->max_args, s->n_args, s->verb->usage);
     return rc;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Pipelines from outside, on lambda and phiX with the bundled model: check tells everything at once, plan says why, run
 # does what is needed and no more, what was killed or stopped goes on to the same bytes, two runs refuse each other.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program seqmamba
 need_program dna-mamba

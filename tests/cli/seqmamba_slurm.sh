@@ -2,6 +2,7 @@
 # seqmamba submit on a real Slurm of one node, private to this script: an array over parts gathered to the bytes of one
 # run, a training job that is signalled, requeued and comes to the same bytes, one that is preempted. PBS and LSF: what is
 # written is a program to bash, and is what it was.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program seqmamba
 need_program dna-mamba
@@ -27,7 +28,7 @@ steps:
     run: dna-mamba train
     inputs: [genomics/data/lambda.fa.gz]
     with: {model: "caduceus-ps-tiny:d16:n2", output: "\${output}/model", block: 2k, valid: 0.2, window: 256, batch-tokens: 512,
-      evaluation-windows: 4, evaluate-every: 10, save-every: 2, log-every: 1, steps: 40}
+      evaluation-windows: 4, evaluate-every: 50, save-every: 2, log-every: 1, steps: 150}
 YAML
 p=$tmp/p.yaml
 
