@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # recmamba train from outside: what a run leaves, every objective, killed and stopped runs that go on to the same bytes, a
 # full disk, what is refused before work begins, and that it learns.
+# only: cli
 . "$(dirname "$0")/lib.sh"
 need_program recmamba
 export OMP_WAIT_POLICY=passive
