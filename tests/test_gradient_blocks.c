@@ -650,7 +650,7 @@ static int decays(const mb_trainable *t, int n, const char *name) {
 
 static void what_decays(void **state) {
     (void)state;
-    mb_trainable t[64];
+    mb_trainable t[64] = {0};
     for (int which = 1; which <= 2; which++) {
         const mb_config c = model_build(which);
         mb_model *m = model_shaken(&c, NULL);
@@ -685,7 +685,7 @@ static void checkpoints_are_models(void **state) {
         const mb_config c = model_build(which);
         const size_t bytes = 39 * (size_t)c.D * sizeof(float);
         mb_err e = {0};
-        mb_trainable t[64];
+        mb_trainable t[64] = {0};
         mb_optimizer *o = NULL;
         double norm;
         mb_model *m = model_shaken(&c, NULL), *saved = NULL;
