@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/checkpoint.h"
 #include "core/forward.h"
 #include "core/gradient.h"
 #include "core/lm_loss.h"
@@ -18,6 +19,7 @@
 #include "core/params_table.h"
 #include "core/rng.h"
 #include "tests/models.h"
+#include "tests/tree.h"
 
 enum { IGNORE = -100, MOST = 16 };
 
@@ -635,6 +637,83 @@ static void carried_is_whole(void **state) {
     }
 }
 
+/* ---- the optimiser and checkpoints ----------------------------------------------------------------------------------
+ */
+
+static int decays(const mb_trainable *t, int n, const char *name) {
+    for (int i = 0; i < n; i++)
+        if (strcmp(t[i].name, name) == 0)
+            return t[i].decays;
+    fail_msg("no %s among the trainables", name);
+    return -1;
+}
+
+static void what_decays(void **state) {
+    (void)state;
+    mb_trainable t[64] = {0};
+    for (int which = 1; which <= 2; which++) {
+        const mb_config c = model_build(which);
+        mb_model *m = model_shaken(&c, NULL);
+        mb_gradient *g = open_gradient(&c, copy_of(m), NULL, 1, 0);
+        for (int norms = 0; norms < 2; norms++) {
+            const int n = mb_model_trainables(g, norms, 1, NULL);
+            assert_true(n <= 64 && mb_model_trainables(g, norms, 1, t) == n);
+            if (which == 1) {
+                assert_true(!decays(t, n, "item_embedding.weight") && !decays(t, n, "LayerNorm.bias"));
+                assert_true(decays(t, n, "LayerNorm.weight") == norms);
+                assert_true(decays(t, n, "mamba_layers.1.ffn.LayerNorm.weight") == norms);
+                assert_true(decays(t, n, "mamba_layers.0.ffn.w_1.weight") &&
+                            !decays(t, n, "mamba_layers.0.ffn.w_2.bias"));
+                assert_true(decays(t, n, "mamba_layers.0.mamba.in_proj.weight"));
+                assert_true(!decays(t, n, "mamba_layers.0.mamba.A_log") && !decays(t, n, "mamba_layers.0.mamba.D"));
+            } else {
+                assert_true(!decays(t, n, "item_emb.weight") && !decays(t, n, "pos_emb.weight"));
+                assert_true(decays(t, n, "mamba1.out_proj.weight"));
+            }
+        }
+        mb_gradient_destroy(g);
+        mb_model_destroy(m);
+    }
+}
+
+/* A step, a checkpoint: a model that opens as any other, with the weights of that moment. */
+static void checkpoints_are_models(void **state) {
+    (void)state;
+    const int64_t length[] = {30, 9};
+    const mb_optimizer_options adam = {.b1 = 0.9, .b2 = 0.999, .eps = 1e-8, .threads = 2};
+    for (int which = 0; which < MODEL_BUILDS; which++) {
+        const mb_config c = model_build(which);
+        const size_t bytes = 39 * (size_t)c.D * sizeof(float);
+        mb_err e = {0};
+        mb_trainable t[64] = {0};
+        mb_optimizer *o = NULL;
+        double norm;
+        mb_model *m = model_shaken(&c, NULL), *saved = NULL;
+        problem p = random_problem(&c, length, 2, 0.2F);
+        mb_gradient *g = open_gradient(&c, copy_of(m), NULL, 2, 0);
+        const mb_lm_result r = run(g, &p, 1);
+        const int n = mb_model_trainables(g, 0, 1, t);
+        assert_int_equal(mb_optimizer_create(&o, mb_model_ops(m), t, n, &adam, &e), MB_OK);
+        assert_int_equal(mb_optimizer_step(o, 1e-3, r.weight, &norm, &e), MB_OK);
+        assert_int_equal(mb_gradient_refresh(g, &e), MB_OK);
+        const mb_train_state s = {.step = 1, .best_step = -1};
+        const char *dir = tree("run%d", which);
+        if (mb_checkpoint_save(dir, g, o, &s, &e) != MB_OK ||
+            mb_model_open(&saved, tree("run%d/step-00000001", which), NULL, &e) != MB_OK)
+            fail_msg("%s: %s", model_build_name(which), e.text);
+        mb_gradient *again = open_gradient(&c, copy_of(saved), NULL, 2, 0);
+        p.rate = 0;
+        assert_true(run(g, &p, 0).loss == run(again, &p, 0).loss);
+        assert_memory_equal(mb_gradient_hidden(g), mb_gradient_hidden(again), bytes);
+        mb_gradient_destroy(again);
+        mb_optimizer_destroy(o);
+        mb_gradient_destroy(g);
+        mb_model_destroy(saved);
+        mb_model_destroy(m);
+        free_problem(&p);
+    }
+}
+
 static void failed_allocations_leave_nothing(void **state) {
     (void)state;
     const int64_t length[] = {40, 7};
@@ -681,6 +760,8 @@ int main(void) {
         cmocka_unit_test(pads_teach_nothing),
         cmocka_unit_test(given_rows),
         cmocka_unit_test(carried_is_whole),
+        cmocka_unit_test(what_decays),
+        cmocka_unit_test(checkpoints_are_models),
         cmocka_unit_test(failed_allocations_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
