@@ -10,19 +10,6 @@ train=("$bin/dna-mamba" train "$genome" -m caduceus-ps-tiny:d16:n2 --block 2k --
 twelve=(--steps 12)
 many=(--steps 5000) # never reached
 
-same() { cmp -s "$1" "$2"; }
-wait_for() { # file: until it is there, 20 s at most
-    local i
-    for ((i = 0; i < 400; i++)); do
-        [ -e "$1" ] && return
-        sleep 0.05
-    done
-    return 1
-}
-saved() { # folder: the newest whole checkpoint's step
-    find "$1/checkpoints" -maxdepth 1 -name 'step-*' 2>/dev/null | sed 's/.*step-0*//' | sort -n | tail -1
-}
-
 # ---- a run, and what it leaves
 check "twelve steps" exits 0 "${train[@]}" "${twelve[@]}" -o "$tmp/whole"
 for f in config.json model.safetensors run.json splits.bed metrics.jsonl; do
@@ -44,7 +31,7 @@ check "the same bytes" test "$sum" = "$(sha256sum <"$tmp/whole/model.safetensors
 # ---- kill -9 and signals
 "${train[@]}" "${twelve[@]}" -o "$tmp/killed" >"$tmp/.out" 2>"$tmp/.err" </dev/null &
 pid=$!
-wait_for "$tmp/killed/checkpoints/step-00000004" || true
+wait_saved "$tmp/killed" 4 || true
 kill -9 "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null
 check "killed after step 4 or so: no model yet, or all was done" test ! -e "$tmp/killed/model.safetensors" -o "$(saved "$tmp/killed")" = 12
@@ -55,7 +42,7 @@ check "its metrics have each step once" test "$(grep '"train"' "$tmp/killed/metr
 
 "${train[@]}" "${many[@]}" -o "$tmp/stopped" >"$tmp/.out" 2>"$tmp/.err" </dev/null &
 pid=$!
-wait_for "$tmp/stopped/checkpoints/step-00000002" || true
+wait_saved "$tmp/stopped" 2 || true
 run "${train[@]}" "${many[@]}" -o "$tmp/stopped" --max-minutes 0.001
 if has "$err" "another process"; then ok "a second process is kept away"; else check "a second process is kept away" false; fi
 kill -TERM "$pid" 2>/dev/null

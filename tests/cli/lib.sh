@@ -54,4 +54,17 @@ need_program() {
     skip "$1 is not built"
     exit 0
 }
+same() { cmp -s "$1" "$2"; }
+saved() { # folder: the newest whole checkpoint's step
+    find "$1/checkpoints" -maxdepth 1 -name 'step-*' 2>/dev/null | sed 's/.*step-0*//' | sort -n | tail -1
+}
+wait_saved() { # folder, step, seconds (20): until there is a checkpoint of that step or a later one (older ones go)
+    local i newest
+    for ((i = 0; i < ${3:-20} * 20; i++)); do
+        newest=$(saved "$1")
+        [ "${newest:-0}" -ge "$2" ] && return
+        sleep 0.05
+    done
+    return 1
+}
 finish() { [ "$failures" = 0 ]; } # last line of a script

@@ -12,19 +12,6 @@ train=("$bin/recmamba" train "$log" "${core[@]}" -m mamba4rec:d16:n1:s4 --window
 twelve=(--steps 12)
 many=(--steps 5000 --patience 0) # never reached
 
-same() { cmp -s "$1" "$2"; }
-wait_for() { # file: until it is there, 20 s at most
-    local i
-    for ((i = 0; i < 400; i++)); do
-        [ -e "$1" ] && return
-        sleep 0.05
-    done
-    return 1
-}
-saved() { # folder: the newest whole checkpoint's step
-    find "$1/checkpoints" -maxdepth 1 -name 'step-*' 2>/dev/null | sed 's/.*step-0*//' | sort -n | tail -1
-}
-
 # ---- a run, and what it leaves
 check "a dry run" exits 0 "${train[@]}" "${twelve[@]}" -o "$tmp/whole" --dry-run
 check "tells sizes, steps, memory" test "$(grep -cE '^(model|log|split|epoch|step|memory|output) ' <<<"$out")" = 7
@@ -81,7 +68,7 @@ check "so it went on" test "$(grep -c '"valid"' "$tmp/equal/metrics.jsonl")" -ge
 # ---- kill -9 and signals
 "${train[@]}" "${twelve[@]}" -o "$tmp/killed" >"$tmp/.out" 2>"$tmp/.err" </dev/null &
 pid=$!
-wait_for "$tmp/killed/checkpoints/step-00000004" || true
+wait_saved "$tmp/killed" 4 || true
 kill -9 "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null
 check "it goes on" exits 0 "${train[@]}" "${twelve[@]}" -o "$tmp/killed" -t 1
@@ -98,7 +85,7 @@ check "the same in one go" exits 0 "${train[@]}" "${twelve[@]}" -o "$tmp/go" --l
 check "to the same bytes" same "$tmp/bits/model.safetensors" "$tmp/go/model.safetensors"
 "${train[@]}" "${many[@]}" -o "$tmp/stopped" >"$tmp/.out" 2>"$tmp/.err" </dev/null &
 pid=$!
-wait_for "$tmp/stopped/checkpoints/step-00000002" || true
+wait_saved "$tmp/stopped" 2 || true
 kill -USR2 "$pid" 2>/dev/null
 wait "$pid"
 status=$?

@@ -117,28 +117,20 @@ steps:
     run: dna-mamba train
     inputs: [genomics/data/lambda.fa.gz]
     with: {model: "caduceus-ps-tiny:d16:n2", output: "\${output}/model", block: 2k, valid: 0.2, window: 256, batch-tokens: 512,
-      evaluation-windows: 4, evaluate-every: 10, save-every: 2, log-every: 1, steps: 24, threads: 2}
+      evaluation-windows: 4, evaluate-every: 100, save-every: 2, log-every: 1, steps: 400, threads: 2}
   score:
     run: dna-mamba score
     inputs: [genomics/data/phix174.fa]
     with: {model: "\${steps.train}", output: "\${output}/score.tsv", mask-stride: 2}
 YAML
 t=$tmp/t.yaml
-wait_for() { # file: until it is there, 60 s at most
-    local i
-    for ((i = 0; i < 1200; i++)); do
-        [ -e "$1" ] && return
-        sleep 0.05
-    done
-    return 1
-}
 same_training() { cmp -s "$tmp/train/model/model.safetensors" "$1/model/model.safetensors" && cmp -s "$tmp/train/score.tsv" "$1/score.tsv"; }
 check "train, then score" exits 0 "$s" run "$t"
 for how in KILL USR2; do
     o=$tmp/$how
     "$s" run "$t" --set "output=$o" >"$tmp/.out" 2>"$tmp/$how.err" </dev/null &
     pid=$!
-    wait_for "$o/model/checkpoints/step-00000004"
+    wait_saved "$o/model" 4 60
     if [ $how = USR2 ]; then
         check "a second run is refused" exits 1 "$s" run "$t" --set "output=$o"
         check "with the owner's process" has "$err" "process $pid on"

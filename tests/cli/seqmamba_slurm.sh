@@ -90,15 +90,7 @@ rows=$(awk '$1 == "rows" { print $2 }' <<<"$out") near=$(awk '$1 == "near" { pri
 train=$(awk '$1 == "train" { print $2 }' <<<"$out")
 
 # The training job: signalled when it has saved, requeued by its script, released at once (Slurm would wait two minutes).
-wait_for() { # file
-    local i
-    for ((i = 0; i < 1800; i++)); do
-        [ -e "$1" ] && return
-        sleep 0.1
-    done
-    return 1
-}
-check "the training job saves" wait_for "$tmp/out/model/checkpoints/step-00000004"
+check "the training job saves" wait_saved "$tmp/out/model" 4 180
 scancel -s USR2 "$train"
 release_requeued "$train"
 check "signalled, it is stopped and not done" test ! -e "$tmp/out/steps/train/done.json"
@@ -122,7 +114,7 @@ check "it says so" has "$err" "everything is up to date"
 # Preemption by a job of a higher partition: the signal comes first, then the node is taken.
 check "a second training job" exits 0 "$s" submit "$p" --set "output=$tmp/second" --set steps.rows=null --set steps.near=null
 train=$(awk '$1 == "train" { print $2 }' <<<"$out")
-wait_for "$tmp/second/model/checkpoints/step-00000004"
+wait_saved "$tmp/second/model" 4 180
 high=$(sbatch --parsable -p high -n2 -N1 -t1 -o "$tmp/high.out" --wrap 'echo high')
 wait_gone "$high" 120
 release_requeued "$train"
