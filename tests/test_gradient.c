@@ -17,6 +17,7 @@
 #include "core/params_table.h"
 #include "core/rng.h"
 #include "tests/models.h"
+#include "tests/slopes.h"
 
 enum { IGNORE = -100 };
 
@@ -446,16 +447,6 @@ static mb_config corner(int i, int *tile) {
 }
 enum { CORNERS = 12 };
 
-typedef struct probe { /* of one tensor after another */
-    mb_gradient *g;    /* with the gradient in its sums */
-    mb_gradient *ref;  /* adds up in double; its weights are moved */
-    mb_params *w;      /* of ref */
-    const problem *p;
-    double worst;
-    int silent; /* tensors whose influence drowns in rounding */
-    char where[MB_PARAM_NAME];
-} probe;
-
 /* Fresh models hardly use their states: here every tensor is heard in the loss. */
 static int turn_up(void *user, const mb_param *p) {
     static const struct {
@@ -471,11 +462,11 @@ static int turn_up(void *user, const mb_param *p) {
 }
 
 /* Of the language model; without a head, a weighted sum of the hidden rows. */
-static double loss_of(const probe *q, mb_gradient *g, int with_gradient) {
+static double loss_of(const problem *p, mb_gradient *g, int with_gradient) {
     mb_err e = {0};
-    const mb_batch b = {.n = q->p->n, .length = q->p->length, .token = q->p->token};
+    const mb_batch b = {.n = p->n, .length = p->length, .token = p->token};
     if (mb_model_config(mb_gradient_model(g))->has_head)
-        return run(g, q->p, 1, with_gradient).loss;
+        return run(g, p, 1, with_gradient).loss;
     assert_int_equal(mb_gradient_forward(g, &b, &e), MB_OK);
     const int64_t n = mb_gradient_rows(g)->rows * mb_model_config(mb_gradient_model(g))->D;
     double sum = 0;
@@ -489,43 +480,8 @@ static double loss_of(const probe *q, mb_gradient *g, int with_gradient) {
     return sum;
 }
 
-/* Moves a tensor both ways along a random direction. What the loss should change by is known to the size of its terms,
- * sqrt(sum (gradient * step)^2); beside it stands the loss's own rounding. */
-static int probe_tensor(void *user, const mb_param *p) {
-    probe *q = user;
-    mb_err e = {0};
-    mb_rng r;
-    if (p->alias_of >= 0)
-        return MB_OK;
-    float *w = (float *)(uintptr_t)*mb_param_place(q->w, p);
-    const float *sum = *mb_param_place(mb_gradient_sums(q->g), p);
-    float *kept = mb_malloc((size_t)p->count * sizeof *kept);
-    assert_non_null(kept);
-    memcpy(kept, w, (size_t)p->count * sizeof *w);
-    double slope = 0, squares = 0, loss[2];
-    for (int side = 0; side < 2; side++) {
-        mb_rng_init(&r, 17, (uint64_t)p->index);
-        for (int64_t k = 0; k < p->count; k++) {
-            const double d = mb_rng_normal(&r) * (0.1 + fabs((double)kept[k])) * 1e-3;
-            w[k] = (float)((double)kept[k] + (side ? -d : d));
-            const double term = (side ? -1 : 1) * ((double)w[k] - (double)kept[k]) * (double)sum[k];
-            slope += term;
-            squares += 2 * term * term;
-        }
-        assert_int_equal(mb_gradient_refresh(q->ref, &e), MB_OK);
-        loss[side] = loss_of(q, q->ref, 0);
-    }
-    memcpy(w, kept, (size_t)p->count * sizeof *w);
-    mb_free(kept);
-    assert_int_equal(mb_gradient_refresh(q->ref, &e), MB_OK);
-    const double size = sqrt(squares), noise = 3e-8 * fabs(loss[0]) + 5e-7;
-    const double off = fabs(loss[0] - loss[1] - slope) / (1e-2 * size + noise);
-    q->silent += size < noise;
-    if (!(off <= q->worst)) {
-        q->worst = off;
-        memcpy(q->where, p->name, sizeof q->where);
-    }
-    return MB_OK;
+static double probed_loss(const void *p, mb_gradient *g) {
+    return loss_of(p, g, 0);
 }
 
 /* How far the worst tensor of a corner is off, 1: as far as may be. spoil: with a gradient that is wrong by a tenth. */
@@ -537,16 +493,16 @@ static double probe_corner(int i, int spoil, char *where) {
     mb_model *m = model_shaken(&c, NULL);
     mb_params *same = copy_of(m);
     problem p = random_problem(&c, length, 4, 3);
-    probe q = {.p = &p, .w = copy_of(m)};
+    slopes q = {.loss = probed_loss, .user = &p, .tolerance = 1e-2, .w = copy_of(m)};
     (void)mb_params_walk(&c, turn_up, q.w);
     (void)mb_params_walk(&c, turn_up, same);
     q.g = open_gradient(&c, same, &fast, 2, i % 2 ? 1 : 0);
     q.ref = open_gradient(&c, q.w, &ref, 1, 0);
-    (void)loss_of(&q, q.g, 1);
+    (void)loss_of(&p, q.g, 1);
     float *spoilt = (float *)(uintptr_t)mb_gradient_sums(q.g)->layer[1].dir[0].A_log;
     for (int k = 0; k < (spoil ? c.E * c.N : 0); k++)
         spoilt[k] *= 1.1F;
-    (void)mb_params_walk(&c, probe_tensor, &q);
+    (void)mb_params_walk(&c, slopes_of_tensor, &q);
     assert_int_equal(q.silent, 0);
     memcpy(where, q.where, sizeof q.where);
     mb_gradient_destroy(q.g);

@@ -19,6 +19,7 @@
 #include "core/params_table.h"
 #include "core/rng.h"
 #include "tests/models.h"
+#include "tests/slopes.h"
 #include "tests/tree.h"
 
 enum { IGNORE = -100, MOST = 16 };
@@ -352,16 +353,6 @@ static void packed_is_one_by_one(void **state) {
     }
 }
 
-typedef struct probe { /* of one tensor after another */
-    mb_gradient *g;    /* with the gradient in its sums */
-    mb_gradient *ref;  /* adds up in double; its weights are moved */
-    mb_params *w;      /* of ref */
-    const problem *p;
-    double worst;
-    int silent, heard;
-    char where[MB_PARAM_NAME];
-} probe;
-
 /* Fresh models hardly use their states: here every tensor is heard in the loss. */
 static int turn_up(void *user, const mb_param *p) {
     static const struct {
@@ -377,44 +368,8 @@ static int turn_up(void *user, const mb_param *p) {
     return MB_OK;
 }
 
-/* Moves a tensor both ways along a random direction. What the loss should change by is known to the size of its terms,
- * sqrt(sum (gradient * step)^2); beside it stands the loss's own rounding. */
-static int probe_tensor(void *user, const mb_param *p) {
-    probe *q = user;
-    mb_err e = {0};
-    mb_rng r;
-    if (p->alias_of >= 0)
-        return MB_OK;
-    float *w = (float *)(uintptr_t)*mb_param_place(q->w, p);
-    const float *sum = *mb_param_place(mb_gradient_sums(q->g), p);
-    float *kept = mb_malloc((size_t)p->count * sizeof *kept);
-    assert_non_null(kept);
-    memcpy(kept, w, (size_t)p->count * sizeof *w);
-    double slope = 0, squares = 0, loss[2];
-    for (int side = 0; side < 2; side++) {
-        mb_rng_init(&r, 17, (uint64_t)p->index);
-        for (int64_t k = 0; k < p->count; k++) {
-            const double d = mb_rng_normal(&r) * (0.1 + fabs((double)kept[k])) * 1e-3;
-            w[k] = (float)((double)kept[k] + (side ? -d : d));
-            const double term = (side ? -1 : 1) * ((double)w[k] - (double)kept[k]) * (double)sum[k];
-            slope += term;
-            squares += 2 * term * term;
-        }
-        assert_int_equal(mb_gradient_refresh(q->ref, &e), MB_OK);
-        loss[side] = run(q->ref, q->p, 0).loss;
-    }
-    memcpy(w, kept, (size_t)p->count * sizeof *w);
-    mb_free(kept);
-    assert_int_equal(mb_gradient_refresh(q->ref, &e), MB_OK);
-    const double size = sqrt(squares), noise = 3e-8 * fabs(loss[0]) + 5e-7;
-    const double off = fabs(loss[0] - loss[1] - slope) / (2e-2 * size + noise);
-    q->silent += size < noise;
-    q->heard++;
-    if (!(off <= q->worst)) {
-        q->worst = off;
-        memcpy(q->where, p->name, sizeof q->where);
-    }
-    return MB_OK;
+static double probed_loss(const void *p, mb_gradient *g) {
+    return run(g, p, 0).loss;
 }
 
 /* How far the worst tensor is off, 1: as far as may be. spoil: with a gradient that is wrong by a tenth. */
@@ -425,7 +380,7 @@ static double probe_build(int i, float rate, int spoil, char *where) {
     mb_model *m = model_shaken(&c, NULL);
     mb_params *same = copy_of(m);
     problem p = random_problem(&c, length, 4, rate);
-    probe q = {.p = &p, .w = copy_of(m)};
+    slopes q = {.loss = probed_loss, .user = &p, .tolerance = 2e-2, .w = copy_of(m)};
     (void)mb_params_walk(&c, turn_up, q.w);
     (void)mb_params_walk(&c, turn_up, same);
     q.g = open_gradient(&c, same, &fast, 2, i % 2 ? 1 : 0);
@@ -434,7 +389,7 @@ static double probe_build(int i, float rate, int spoil, char *where) {
     float *spoilt = (float *)(uintptr_t)mb_gradient_sums(q.g)->layer[0].ffn.w2;
     for (int k = 0; k < (spoil ? c.D * c.layer.ffn : 0); k++)
         spoilt[k] *= 1.1F;
-    (void)mb_params_walk(&c, probe_tensor, &q);
+    (void)mb_params_walk(&c, slopes_of_tensor, &q);
     if (q.silent > 1) /* one may drown */
         fail_msg("%s: %d of %d tensors are not heard", model_build_name(i), q.silent, q.heard);
     memcpy(where, q.where, sizeof q.where);
