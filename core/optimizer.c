@@ -135,6 +135,17 @@ int mb_optimizer_create(mb_optimizer **out, const mbk_ops *ops, const mb_trainab
     return MB_OK;
 }
 
+int mb_optimizer_of_model(mb_optimizer **out, mb_gradient *g, int norms_decay, const mb_optimizer_options *o,
+                          mb_err *e) {
+    mb_trainable *t = mb_calloc((size_t)mb_model_trainables(g, norms_decay, 1, NULL), sizeof *t);
+    if (!t)
+        return mb_fail(e, MB_NOMEM, "no memory for the list of parameters");
+    const int n = mb_model_trainables(g, norms_decay, 1, t);
+    int rc = mb_optimizer_create(out, mb_model_ops(mb_gradient_model(g)), t, n, o, e);
+    mb_free(t);
+    return rc;
+}
+
 void mb_optimizer_destroy(mb_optimizer *o) {
     if (!o)
         return;

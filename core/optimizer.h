@@ -32,6 +32,9 @@ int mb_model_trainables(mb_gradient *g, int norms_decay, double rate, mb_trainab
 /* t is copied; the memory it names must outlive the optimiser. */
 int mb_optimizer_create(mb_optimizer **out, const mbk_ops *ops, const mb_trainable *t, int n,
                         const mb_optimizer_options *o, mb_err *e) MB_MUST_USE;
+/* Over all parameters of g's model, as mb_model_trainables lists them with rate 1. */
+int mb_optimizer_of_model(mb_optimizer **out, mb_gradient *g, int norms_decay, const mb_optimizer_options *o,
+                          mb_err *e) MB_MUST_USE;
 void mb_optimizer_destroy(mb_optimizer *o); /* NULL is fine */
 size_t mb_optimizer_bytes(const mb_optimizer *o);
 

@@ -178,9 +178,6 @@ static int make_trainer(job *j, mb_err *e) {
     mb_params *params = j->params;
     j->params = NULL;
     int rc = mb_gradient_create(&j->g, j->config, params, &mo, &go, e);
-    mb_trainable *t = rc == MB_OK ? mb_calloc((size_t)mb_model_trainables(j->g, 1, 1, NULL), sizeof *t) : NULL;
-    if (rc == MB_OK && !t)
-        rc = mb_fail(e, MB_NOMEM, "no memory for the list of parameters");
     if (rc == MB_OK) {
         const mb_optimizer_options oo = {.b1 = v->beta1,
                                          .b2 = v->beta2,
@@ -189,10 +186,8 @@ static int make_trainer(job *j, mb_err *e) {
                                          .clip = v->clip,
                                          .average = v->average,
                                          .threads = threads};
-        const int n = mb_model_trainables(j->g, v->norms_decay, 1, t);
-        rc = mb_optimizer_create(&j->optimizer, mb_model_ops(mb_gradient_model(j->g)), t, n, &oo, e);
+        rc = mb_optimizer_of_model(&j->optimizer, j->g, v->norms_decay, &oo, e);
     }
-    mb_free(t);
     j->task = (dna_pretrain){.g = j->g,
                              .corpus = &j->corpus,
                              .windows = j->windows,

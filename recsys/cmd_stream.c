@@ -202,13 +202,7 @@ static int run_stream(mb_run *run, mb_err *e) {
     rc = fill(&s, v, e);
     if (!rc)
         rc = serve_lines(&s, v, &a, e);
-    rec_service_say(&s);
-    mb_err own = {0};
-    const int recorded = rec_service_record(&s, &own);
-    if (!rc && recorded)
-        rc = mb_fail(e, recorded, "%s", own.text);
-    rec_service_close(&s);
-    return rc;
+    return rec_service_end(&s, rc, e);
 }
 
 const mb_verb rec_stream_verb = {.name = "stream",

@@ -123,13 +123,7 @@ static int make_optimizer(job *j, mb_err *e) {
                                     .clip = v->clip,
                                     .average = v->average,
                                     .threads = (int)j->run->globals.threads};
-    mb_trainable *t = mb_calloc((size_t)mb_model_trainables(j->g, 0, 1, NULL), sizeof *t);
-    if (!t)
-        return mb_fail(e, MB_NOMEM, "no memory for the list of parameters");
-    const int n = mb_model_trainables(j->g, 0, 1, t);
-    int rc = mb_optimizer_create(&j->optimizer, mb_model_ops(mb_gradient_model(j->g)), t, n, &o, e);
-    mb_free(t);
-    return rc;
+    return mb_optimizer_of_model(&j->optimizer, j->g, 0, &o, e);
 }
 
 static int make_trainer(job *j, mb_err *e) {

@@ -89,22 +89,22 @@ static int open_all(rec_service *s, mb_err *e) {
     return rc ? rc : rec_live_create(&s->live, s->model, s->store, &o, e);
 }
 
-int rec_service_open(rec_service *s, const mb_run *run, const rec_service_values *v, mb_err *e) {
-    *s = (rec_service){
-        .run = run, .v = v, .wire = {.k = (int)v->k, .filter_seen = v->filter_seen, .extra_keys = v->extra_keys}};
-    int rc = open_all(s, e);
-    if (rc)
-        rec_service_close(s);
-    return rc;
-}
-
-void rec_service_close(rec_service *s) {
+static void close_service(rec_service *s) {
     rec_live_destroy(s->live);
     rec_store_close(s->store);
     rec_model_close(s->model);
     mb_provenance_free(s->record);
     mb_free(s->allowed);
     *s = (rec_service){0};
+}
+
+int rec_service_open(rec_service *s, const mb_run *run, const rec_service_values *v, mb_err *e) {
+    *s = (rec_service){
+        .run = run, .v = v, .wire = {.k = (int)v->k, .filter_seen = v->filter_seen, .extra_keys = v->extra_keys}};
+    int rc = open_all(s, e);
+    if (rc)
+        close_service(s);
+    return rc;
 }
 
 int rec_service_plan(const mb_run *run, const rec_service_values *v, mb_err *e) {
@@ -141,7 +141,7 @@ int rec_service_plan(const mb_run *run, const rec_service_values *v, mb_err *e) 
     return rc;
 }
 
-void rec_service_say(rec_service *s) {
+static void say(rec_service *s) {
     const rec_live_counts *c = rec_live_count(s->live);
     mb_info("%" PRId64 " events, %" PRId64 " questions, %" PRId64 " forgotten; %" PRId64 " new users, %" PRId64
             " late events, %" PRId64 " of unknown items, %" PRId64 " errors",
@@ -152,7 +152,7 @@ void rec_service_say(rec_service *s) {
              c->users.evictions);
 }
 
-int rec_service_record(rec_service *s, mb_err *e) {
+static int write_record(rec_service *s, mb_err *e) {
     const rec_live_counts *c = rec_live_count(s->live);
     int64_t users = 0;
     int rc = rec_store_users(s->store, &users, e);
@@ -169,5 +169,15 @@ int rec_service_record(rec_service *s, mb_err *e) {
     if (!rc)
         rc = mb_provenance_write(s->record, path, e);
     mb_free(path);
+    return rc;
+}
+
+int rec_service_end(rec_service *s, int rc, mb_err *e) {
+    mb_err own = {0};
+    say(s);
+    const int recorded = write_record(s, &own);
+    if (!rc && recorded)
+        rc = mb_fail(e, recorded, "%s", own.text);
+    close_service(s);
     return rc;
 }

@@ -26,13 +26,11 @@ typedef struct rec_service {
 
 /* Opens everything. On failure what was opened is closed. */
 int rec_service_open(rec_service *s, const mb_run *run, const rec_service_values *v, mb_err *e) MB_MUST_USE;
-void rec_service_close(rec_service *s);
 /* --dry-run: what would be opened, on standard output; nothing is made. */
 int rec_service_plan(const mb_run *run, const rec_service_values *v, mb_err *e) MB_MUST_USE;
-/* STORE/run.json: what the latest run was and did. */
-int rec_service_record(rec_service *s, mb_err *e) MB_MUST_USE;
-/* The closing line for people. */
-void rec_service_say(rec_service *s);
+/* The end of a run that ended with rc: the closing line for people, STORE/run.json (what the latest run was and did),
+ * and everything closed. Returns rc, or the failure to write the record. */
+int rec_service_end(rec_service *s, int rc, mb_err *e) MB_MUST_USE;
 int rec_service_threads(const mb_run *run);
 int64_t rec_service_memory(const mb_run *run);
 
